@@ -1,0 +1,29 @@
+"""Real processes for tests."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+
+def run_python(code, folder, ranks=1):
+    """Run code in a fresh interpreter in `folder`; with several ranks, under torchrun."""
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(code))
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command = [sys.executable, *(launcher if ranks > 1 else []), str(script)]
+    return run(command, folder)
+
+
+def run(command, folder):
+    """Run a command to its end; a failure shows what it printed."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout

@@ -1,0 +1,81 @@
+import math
+
+import pytest
+import torch
+from reference import clustered, reference_targets
+from torch.nn import functional as F
+
+from torchbake import BAKELoss, bake_targets, distillation_loss
+
+
+def test_equals_the_formula_written_out():
+    logits, features, labels = clustered(32)
+    loss = BAKELoss(temperature=3.0, omega=0.7, weight=0.5, affinity_temperature=0.4)(
+        logits, labels, features
+    )
+    q = reference_targets(logits, features, 3.0, 0.7, 0.4)
+    z = logits.double()
+    divergence = (q * (q.log() - (z / 3).log_softmax(dim=1))).sum(dim=1).mean()
+    expected = F.cross_entropy(z, labels) + 0.5 * 3.0**2 * divergence
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_value_by_hand():
+    # Two images listen to each other alone: Q = (1 − ω)/(1 − ω²) (P + ω P of the other).
+    logits = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]])
+    targets = bake_targets(logits, torch.eye(2), temperature=1.0, omega=0.5)
+    first = (0.75 + 0.5 * 0.5) * 0.5 / 0.75
+    assert targets[0, 0].item() == pytest.approx(first, abs=1e-6)
+
+
+def test_gradient_is_that_of_a_constant_target():
+    logits, features, labels = clustered(16)
+    logits.requires_grad_(), features.requires_grad_()
+    BAKELoss()(logits, labels, features).backward()
+    assert features.grad is None
+    q = bake_targets(logits, features)
+    n, t = len(labels), 4.0
+    expected = (logits.softmax(1) - F.one_hot(labels, 10)) / n
+    expected = expected + t * ((logits / t).softmax(1) - q) / n
+    torch.testing.assert_close(logits.grad, expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_computes_the_loss_in_float32(dtype):
+    logits, features, labels = clustered(64)
+    logits, features = logits.to(dtype), features.to(dtype)
+    with torch.autocast("cpu", dtype=dtype):
+        loss = BAKELoss()(logits, labels, features)
+    assert loss.dtype == torch.float32
+    expected = BAKELoss()(logits.float(), labels, features.float())
+    torch.testing.assert_close(loss, expected)
+
+
+def test_class_probabilities_serve_as_labels():
+    logits, features, labels = clustered(8)
+    soft = F.one_hot(labels, 10).float()
+    torch.testing.assert_close(
+        BAKELoss()(logits, soft, features), BAKELoss()(logits, labels, features)
+    )
+
+
+def test_zero_weight_is_cross_entropy_and_terms_add_up():
+    logits, features, labels = clustered(8)
+    assert BAKELoss(weight=0.0)(logits, labels, features) == F.cross_entropy(logits, labels)
+    terms = BAKELoss().terms(logits, labels, features)
+    assert sum(terms.values()) == BAKELoss()(logits, labels, features)
+    assert list(terms) == ["cross_entropy", "distillation"]
+
+
+def test_soft_targets_with_zeros_give_a_finite_loss():
+    targets = torch.tensor([[1.0, 0.0]])
+    assert distillation_loss(torch.tensor([[50.0, -50.0]]), targets).isfinite()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"omega": 1.0}, {"temperature": 0.0}, {"weight": -1.0}, {"affinity_temperature": 0.0}],
+)
+def test_settings_out_of_range_are_refused_when_made(setting):
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        BAKELoss(**setting)
