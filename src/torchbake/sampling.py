@@ -116,6 +116,11 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         size = self.batch_size * self.world_size
         return self._total - self._total % size if self.drop_last else self._total
 
+    def images_in_batch(self, number: int) -> int:
+        """Images of all ranks together in a batch of an epoch, by its number."""
+        size = self.batch_size * self.world_size
+        return max(min(size, self._total - number * size), self.world_size)
+
     def __iter__(self) -> Iterator[list[int]]:
         first, self._start = self._start, 0
         self._drawn = first
@@ -152,7 +157,22 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
 
     def batches(self, epoch: int) -> list[Int[Tensor, " batch"]]:
         """All of this rank's batches of an epoch, as image numbers."""
+        return self._cut(self._order(epoch))
+
+    def occurrences(self, epoch: int) -> list[Int[Tensor, " batch"]]:
+        """Beside each image of `batches(epoch)`, how often the epoch had it before, on any rank.
+
+        With `epoch="anchors"` an image comes again as a partner: this number tells its views apart.
+        """
         order = self._order(epoch)
+        by_image = order.argsort(stable=True)
+        counts = torch.bincount(order)
+        first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+        before = torch.empty_like(order)
+        before[by_image] = torch.arange(len(order)) - first
+        return self._cut(before)
+
+    def _cut(self, order: Int[Tensor, " images"]) -> list[Int[Tensor, " batch"]]:
         step = self.batch_size * self.world_size
         full = len(order) // step
         rows = order[: full * step].view(full, self.world_size, self.batch_size)[:, self.rank]

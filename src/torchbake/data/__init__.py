@@ -1,0 +1,1 @@
+"""Images: where they come from, how they are augmented, how they reach the model."""

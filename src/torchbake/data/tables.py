@@ -1,0 +1,112 @@
+"""Images in tables: Parquet files and the data sets of the Hugging Face hub, by `datasets`."""
+
+import glob
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .._shapes import Tensor, UInt8
+from ..errors import UserError
+from .decoding import decode
+from .sources import Source, Split, pick_split
+
+if TYPE_CHECKING:
+    from ..training.recipe import DataRecipe
+
+
+def open_parquet(pattern: str, recipe: "DataRecipe") -> Source:
+    """Parquet files; the word train, test, val, valid or validation in a name tells its split."""
+    expanded = Path(pattern).expanduser()
+    if expanded.is_dir():
+        expanded = expanded / "**" / "*.parquet"
+    paths = sorted(glob.glob(str(expanded), recursive=True))
+    if not paths:
+        raise UserError(f"{recipe.name}: no file matches {expanded}")
+    splits: dict[str, list[str]] = {}
+    for path in paths:
+        words = re.findall("[a-z]+", Path(path).stem.lower())
+        known = [word for word in words if word in ("train", "test", "val", "valid", "validation")]
+        splits.setdefault(known[0] if known else Path(path).stem, []).append(path)
+    return _opened("parquet", recipe, splits)
+
+
+def open_hub(name: str, recipe: "DataRecipe") -> Source:
+    """A data set of the hub by its name, or a local folder in a layout that `datasets` reads."""
+    return _opened(name, recipe, None)
+
+
+def _opened(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] | None) -> Source:
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(
+            f"{recipe.name}: needs the package datasets: pip install 'torchbake[datasets]'"
+        ) from None
+    datasets.disable_progress_bars()
+    try:
+        tables = datasets.load_dataset(loader, data_files=files)
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{recipe.name}: cannot be opened: {lines[0]}") from error
+    train = tables[pick_split("train", recipe.train_split, list(tables), recipe.name)]
+    test = tables[pick_split("test", recipe.test_split, list(tables), recipe.name)]
+    image = _column(train, recipe.image_column, "image", datasets.Image, recipe.name)
+    label = _column(train, recipe.label_column, "label", datasets.ClassLabel, recipe.name)
+    classes = _class_names(train, test, label)
+    return Source(
+        _split(train, image, label, classes, datasets.Image, recipe),
+        _split(test, image, label, classes, datasets.Image, recipe),
+        classes,
+    )
+
+
+def _column(table: Any, given: str | None, role: str, kind: type, source: str) -> str:
+    """The column with the images or the labels: the given one, else the only candidate."""
+    if given is not None:
+        if given in table.features:
+            return given
+        candidates = list(table.features)
+    else:
+        candidates = [name for name, feature in table.features.items() if isinstance(feature, kind)]
+        candidates = candidates or [name for name in table.features if name == role]
+        if len(candidates) == 1:
+            return str(candidates[0])
+    raise UserError(
+        f"{source}: which column holds the {role}s? Name one of "
+        f"{', '.join(candidates or table.features)} with data.{role}_column"
+        + (f", got '{given}'" if given else "")
+    )
+
+
+def _class_names(train: Any, test: Any, label: str) -> list[str]:
+    feature = train.features[label]
+    if hasattr(feature, "names"):
+        return list(feature.names)
+    values = set(train.unique(label)) | set(test.unique(label))
+    if all(isinstance(value, int) for value in values):
+        return [str(number) for number in range(max(values) + 1)]
+    return sorted(str(value) for value in values)
+
+
+def _split(
+    table: Any, image: str, label: str, classes: list[str], kind: type, recipe: "DataRecipe"
+) -> Split:
+    labels = table[label][:]
+    if labels and isinstance(labels[0], str):
+        numbers = {class_name: number for number, class_name in enumerate(classes)}
+        labels = [numbers[value] for value in labels]
+    encoded = table.select_columns([image]).cast_column(image, kind(decode=False))
+
+    load = partial(_load_row, encoded, image, recipe.channels or 3, recipe.name)
+    return Split(torch.tensor(labels, dtype=torch.long), load)
+
+
+def _load_row(
+    table: Any, column: str, channels: int, name: str, index: int
+) -> UInt8[Tensor, "ch h w"]:
+    record = table[index][column]
+    content = record["bytes"] or Path(record["path"]).read_bytes()
+    return decode(content, channels, f"{name}: image {index}")

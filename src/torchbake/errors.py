@@ -1,0 +1,14 @@
+"""Mistakes of a user's: one clear line each, without a traceback on the command line."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """Something the user can set right; the message says what is wrong, where, and what is not."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known name nearest to what was given, or nothing."""
+    close = get_close_matches(given, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

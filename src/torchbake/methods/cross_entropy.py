@@ -1,0 +1,15 @@
+"""Cross-entropy, the baseline."""
+
+from torch import nn
+
+from ..losses import cross_entropy
+from .base import Batch, Method, Step
+
+
+class CrossEntropy(Method):
+    """Cross-entropy with the labels alone."""
+
+    def forward(self, model: nn.Module, batch: Batch) -> Step:
+        _, logits = model(batch.images)
+        loss = cross_entropy(logits, batch.labels)
+        return Step(loss, logits, {"cross_entropy": loss})

@@ -1,0 +1,188 @@
+"""Any classification network as one forward to (features, logits)."""
+
+import importlib
+import sys
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from torch import nn
+
+from ._shapes import Float, Tensor
+from .errors import UserError, did_you_mean
+from .networks import NETWORKS
+
+
+class Output(NamedTuple):
+    """What one forward gives: pooled features before the classifier, and class scores."""
+
+    features: Float[Tensor, "n d"]
+    logits: Float[Tensor, "n c"]
+
+
+class Classifier(nn.Module):
+    """A network that gives its features beside its logits, from one forward.
+
+    >>> model = Classifier(torchvision.models.resnet18(), classifier="fc")
+    >>> features, logits = model(images)
+
+    The network itself is unchanged, `model.network` with its own parameter names. Say where its
+    features are, by the name of a layer as in `named_modules()`:
+
+    Args:
+        network: images (n, ch, h, w) to logits (n, c).
+        classifier: the last layer; what goes into it are the features.
+        features: or a layer whose output are the features; maps (n, d, h, w) are averaged over
+            their positions and tokens (n, t, d) over t.
+
+    Raises:
+        UserError: neither or both were named, or the network has no such layer. At the first
+            forward: the layer did not run, or gave no features.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, classifier: str | None = None, features: str | None = None
+    ) -> None:
+        super().__init__()
+        if (classifier is None) == (features is None):
+            raise UserError("name either the classifier layer or the features layer of the model")
+        self.network = network
+        self.layer = classifier if features is None else features
+        layers = dict(network.named_modules())
+        if self.layer not in layers:
+            hint = did_you_mean(str(self.layer), layers)
+            raise UserError(f"the model has no layer named '{self.layer}'{hint}")
+        # Bound methods, so that a deep copy (an average of weights, say) keeps its own features.
+        if features is None:
+            layers[self.layer].register_forward_pre_hook(self._keep_input)
+        else:
+            layers[self.layer].register_forward_hook(self._keep_output)
+        self._kept: Any = None
+
+    def _keep_input(self, layer: nn.Module, inputs: Any) -> None:
+        self._kept = inputs[0]
+
+    def _keep_output(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        self._kept = output
+
+    def forward(self, images: Float[Tensor, "n ch h w"]) -> Output:
+        logits = self.network(images)
+        features, self._kept = self._kept, None
+        if not isinstance(features, Tensor) or not 2 <= features.ndim <= 4:
+            raise UserError(
+                f"layer '{self.layer}' gave no features: expected a tensor (n, d), (n, t, d) or "
+                f"(n, d, h, w), got {_described(features)}"
+            )
+        if features.ndim == 4:
+            features = features.mean(dim=(2, 3))
+        elif features.ndim == 3:
+            features = features.mean(dim=1)
+        return Output(features, logits)
+
+
+def _described(value: Any) -> str:
+    if value is None:
+        return "nothing, it did not run"
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def list_models() -> list[str]:
+    """The names that `create_model` knows: this package's networks, then timm's."""
+    return [*sorted(NETWORKS), *timm.list_models()]
+
+
+def create_model(
+    name: str,
+    num_classes: int,
+    *,
+    in_chans: int = 3,
+    image_size: int = 224,
+    pretrained: bool = False,
+    drop_rate: float = 0.0,
+    classifier: str | None = None,
+    features: str | None = None,
+) -> Classifier:
+    """A network by name, ready for training.
+
+    Args:
+        name: as in `list_models()`, one of this package's (see `networks`) or timm's; or
+            `module:callable` of one's own, which is called with `num_classes`.
+        num_classes: C, the number of logits.
+        in_chans: channels of the images.
+        image_size: height and width in pixels, with which the model is tried once.
+        pretrained: load the weights that timm offers for it.
+        drop_rate: of timm's dropout before the classifier; the features are those behind it.
+        classifier, features: a layer's name (see `Classifier`); found by itself for `list_models()`.
+
+    Raises:
+        UserError: an unknown name, weights that cannot be had, or a model that gives no features
+            before one linear classifier, or does not take such images.
+    """
+    own = ":" in name
+    if (own or name in NETWORKS) and (pretrained or drop_rate):
+        raise UserError(f"model '{name}' is not timm's: it takes no pretrained and no drop_rate")
+    try:
+        if own:
+            network = _imported(name)(num_classes)
+        elif name in NETWORKS:
+            network = NETWORKS[name](num_classes, in_chans)
+        elif timm.is_model(name.split(".")[0]):
+            network = timm.create_model(
+                name,
+                pretrained=pretrained,
+                num_classes=num_classes,
+                in_chans=in_chans,
+                drop_rate=drop_rate,
+            )
+        else:
+            raise UserError(f"unknown model '{name}'{did_you_mean(name, list_models())}")
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"model '{name}' cannot be made: {_first_line(error)}") from error
+    if classifier is None and features is None:
+        classifier = _classifier_name(network)
+        if classifier is None:
+            hint = "; name its classifier or features layer" if own else ""
+            raise UserError(
+                f"model '{name}' gives no features: no single linear classifier was found{hint}"
+            )
+    model = Classifier(network, classifier=classifier, features=features)
+    _try_once(model, name, num_classes, (1, in_chans, image_size, image_size))
+    return model
+
+
+def _imported(name: str) -> Any:
+    """What `module:callable` names; modules in the working directory count."""
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    finally:
+        sys.path.remove("")
+
+
+def _classifier_name(network: nn.Module) -> str | None:
+    """The name of the layer that makes the logits, where the network says which it is."""
+    last = network.get_classifier() if hasattr(network, "get_classifier") else None
+    last = last or getattr(network, "fc", None)
+    names = [name for name, module in network.named_modules() if module is last]
+    return names[0] if names and isinstance(last, nn.Linear | nn.Conv2d) else None
+
+
+def _try_once(model: Classifier, name: str, num_classes: int, shape: tuple[int, ...]) -> None:
+    try:
+        with torch.no_grad():
+            _, logits = model.eval()(torch.zeros(shape))
+    except Exception as error:
+        size = " × ".join(map(str, shape[1:]))
+        raise UserError(f"model '{name}' fails on {size} images: {_first_line(error)}") from error
+    if logits.shape != (1, num_classes):
+        raise UserError(
+            f"model '{name}' gave logits {tuple(logits.shape)}, expected (1, {num_classes})"
+        )
+    model.train()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

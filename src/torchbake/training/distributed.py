@@ -1,0 +1,65 @@
+"""One process, or several that torchrun has started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together, and the device it trains on."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and the progress."""
+        return self.rank == 0
+
+
+@contextmanager
+def joined_ranks(device: str) -> Iterator[Ranks]:
+    """Join the process group that torchrun's environment names, if there is one.
+
+    Args:
+        device: `auto` (a GPU if there is one, one for each rank) or a torch device.
+
+    Raises:
+        UserError: a device that does not exist here.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield Ranks(0, 1, find_device(device, 0))
+        return
+    found = find_device(device, int(os.environ.get("LOCAL_RANK", "0")))
+    if found.type == "cuda":
+        torch.cuda.set_device(found)
+    dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), found)
+    finally:
+        dist.destroy_process_group()
+
+
+def find_device(name: str, local_rank: int) -> torch.device:
+    """The torch device of this name; `auto` and `cuda` mean the GPU of this rank."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            name = "cuda"
+        else:
+            return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name, local_rank) if name == "cuda" else torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"training.device: '{name}' is not to be had here: {reason}") from None
+    return device

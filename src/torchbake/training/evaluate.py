@@ -1,0 +1,38 @@
+"""A run's model, measured again on its test images."""
+
+from pathlib import Path
+
+from rich.console import Console
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..errors import UserError
+from ..evaluation import evaluate
+from .distributed import find_device
+from .loop import PRECISIONS, prepare_data
+from .parts import make_model
+from .run_folder import RunFolder
+
+
+def evaluate_run(folder: Path, *, ema: bool, console: Console) -> dict[str, float]:
+    """The figures of `evaluation.Metrics` for the finished run in `folder`.
+
+    Raises:
+        UserError: no run folder, no weights in it, or weights of another network.
+    """
+    run = RunFolder(folder)
+    recipe = run.read_recipe()
+    weights = run.ema_weights if ema else run.weights
+    if not weights.is_file():
+        hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
+        raise UserError(f"{folder}: there is no {weights.name} yet; {hint}")
+    device = find_device(recipe.training.device, 0)
+    data = prepare_data(recipe.data, console)
+    model = make_model(recipe, data)
+    try:
+        model.network.load_state_dict(load_file(weights))
+    except (RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{weights}: not the weights of {recipe.model.name}: {reason}") from None
+    batches = data.test_batches(256, device)
+    return evaluate(model.to(device), batches, device, PRECISIONS[recipe.training.precision])

@@ -1,0 +1,120 @@
+"""What a run tells: records for programs, lines and a progress bar for people."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ..errors import UserError
+from .run_folder import RunFolder
+
+
+class Log:
+    """Writes metrics.jsonl, train.log, TensorBoard events and the progress of a run.
+
+    On a terminal a progress bar shows the last figures; elsewhere each record is a plain line.
+    """
+
+    def __init__(
+        self, folder: RunFolder | None, console: Console, total: int, tensorboard: bool
+    ) -> None:
+        """`folder` is None on the ranks that write nothing."""
+        self.console = console
+        self.total = total
+        self._files = [] if folder is None else [folder.metrics, folder.log]
+        self._board = _summary_writer(folder) if folder is not None and tensorboard else None
+        self._bar = Progress(
+            TextColumn("{task.percentage:>3.0f}%"),
+            BarColumn(bar_width=24),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=total)
+        self._status = {"train": "", "eval": ""}
+
+    @contextmanager
+    def showing(self, step: int) -> Iterator[None]:
+        """Show the progress bar meanwhile, from this step on."""
+        self._bar.update(self._task, completed=step)
+        try:
+            with self._bar:
+                yield
+        finally:
+            if self._board is not None:
+                self._board.close()
+
+    def record(self, kind: str, step: int, images: int, **values: float) -> None:
+        """Write a record of kind `train` or `eval`, and show it."""
+        whole = {"kind": kind, "step": step, "images": images, **values}
+        self._append(0, json.dumps(whole))
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+        line = _train_line(values) if kind == "train" else _eval_line(values)
+        self.say(f"step {step:,}/{self.total:,}  {images:,} images  {line}", shown=kind == "eval")
+        self._status[kind] = line
+        self._bar.update(self._task, description="  ".join(filter(None, self._status.values())))
+
+    def say(self, line: str, *, shown: bool = True) -> None:
+        """A line for train.log, and for the console (where a bar shows it already, not if `shown`)."""
+        self._append(1, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+        if shown or not self.console.is_terminal:
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _append(self, file: int, line: str) -> None:
+        if self._files:
+            with self._files[file].open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+
+    def advance(self, step: int) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=step)
+
+
+def _train_line(values: dict[str, float]) -> str:
+    terms = [
+        f"{name} {value:.3f}"
+        for name, value in values.items()
+        if name not in ("loss", "lr", "train_top1", "images_per_second", "seconds_left")
+    ]
+    return (
+        f"loss {values['loss']:.3f} ({', '.join(terms)})  lr {values['lr']:.4g}  "
+        f"train top-1 {values['train_top1']:.1f}%  {values['images_per_second']:,.0f} images/s  "
+        f"{_duration(values['seconds_left'])} left"
+    )
+
+
+def _eval_line(values: dict[str, float]) -> str:
+    line = (
+        f"test top-1 {values['top1']:.2f}%  top-5 {values['top5']:.2f}%  "
+        f"NLL {values['nll']:.4f}  ECE {values['ece']:.2f}%"
+    )
+    if "ema_top1" in values:
+        line += f"  EMA top-1 {values['ema_top1']:.2f}%"
+    return line
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+def _summary_writer(folder: RunFolder) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError(
+            "training.tensorboard: needs the package tensorboard: "
+            "pip install 'torchbake[tensorboard]'"
+        ) from None
+    return SummaryWriter(str(folder.path / "tensorboard"))

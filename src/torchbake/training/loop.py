@@ -1,0 +1,270 @@
+"""The training loop: from a recipe to a run folder."""
+
+import json
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..analysis.report import write_report
+from ..data.loaders import Data, Labelled, prepare
+from ..errors import UserError
+from ..evaluation import evaluate
+from ..methods import Batch
+from ..randomness import seed_for
+from .checkpoint import load_checkpoint, save_checkpoint, save_weights
+from .distributed import Ranks, joined_ranks
+from .log import Log
+from .parts import Parts, State, make_parts
+from .recipe import DataRecipe, Recipe
+from .run_folder import RunFolder
+from .schedule import learning_rate
+from .window import Window
+
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and has left a checkpoint to go on from."""
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> dict[str, float]:
+    """Train as the recipe says, writing everything into `folder`.
+
+    Under torchrun, each process is one rank. The result depends on the recipe alone, and a run
+    that was cut off and resumed on the CPU ends with the very same weights.
+
+    Returns:
+        The figures of the last evaluation (see `evaluation.Metrics`), of the EMA with `ema_`
+        before their names, and `step`, `images` (seen) and `seconds` (of training).
+
+    Raises:
+        UserError: see `RunFolder.open` and the parts of the recipe; or the loss is not finite.
+        Interrupted: SIGINT or SIGTERM; a checkpoint was written first.
+    """
+    run = RunFolder(folder)
+    console = console or Console()
+    settings = recipe.training
+    with joined_ranks(settings.device) as ranks:
+        console = console if ranks.first else Console(quiet=True)
+        if ranks.first:
+            run.open(recipe, resume=resume, overwrite=overwrite)
+        if ranks.world_size > 1:
+            dist.barrier()
+        parts = make_parts(recipe, prepare_data(recipe.data, console), ranks)
+        state = State()
+        if run.checkpoint.is_file():
+            state = parts.load_checkpoint(load_checkpoint(run.checkpoint))
+        log = Log(run if ranks.first else None, console, parts.total, settings.tensorboard)
+        if ranks.first:
+            run.forget_after(state.step)
+        log.say(_summary(recipe, parts, state, ranks))
+
+        final: dict[str, float] = {}
+        with log.showing(state.step), _stop_requests(ranks) as stop_requested:
+            window = Window(ranks)
+            while state.step < parts.total:
+                epoch, number = divmod(state.step, len(parts.sampler))
+                for batch in parts.loader.batches(epoch, start=number):
+                    lr = learning_rate(recipe.schedule, recipe.optimizer.lr, state.step, parts.total)
+                    images = parts.sampler.images_in_batch(number)
+                    _update(recipe, parts, ranks, window, batch, lr, state.step, images)
+                    number += 1
+                    state.step += 1
+                    state.images += images
+                    log.advance(state.step)
+
+                    last = state.step == parts.total
+                    stopping = stop_requested() and not last
+                    saving = last or stopping or state.step % settings.checkpoint_every == 0
+                    epoch_done = number == len(parts.sampler)
+                    evaluating = last or (epoch_done and (epoch + 1) % settings.eval_every == 0)
+                    if saving or evaluating or state.step % settings.log_every == 0:
+                        _record_window(window, log, parts, state, lr, recipe)
+                    if evaluating:
+                        final = _evaluated(recipe, parts, ranks)
+                        log.record("eval", state.step, state.images, **final)
+                    if saving and ranks.first:
+                        save_checkpoint(run.checkpoint, parts.checkpoint(state))
+                    if saving or evaluating:
+                        window.restart()  # its time is that of training alone
+                    if stopping:
+                        raise Interrupted(
+                            f"stopped at step {state.step:,} of {parts.total:,}, checkpoint "
+                            f"written; go on with --resume --out {run.path}"
+                        )
+                    if last:
+                        break
+            final = final or _evaluated(recipe, parts, ranks)
+        if ranks.first:
+            _write_results(recipe, run, parts)
+        return {**final, **asdict(state)}
+
+
+def _update(
+    recipe: Recipe,
+    parts: Parts,
+    ranks: Ranks,
+    window: Window,
+    batch: Labelled,
+    lr: float,
+    step_number: int,
+    images: int,
+) -> None:
+    """One step of the optimizer on one batch, of which all ranks together have `images`."""
+    # Dropout and the like: a function of the step, so that nothing has to be remembered.
+    torch.manual_seed(seed_for("step", recipe.seed, step_number, ranks.rank))
+    for group in parts.optimizer.param_groups:
+        group["lr"] = lr
+    precision = PRECISIONS[recipe.training.precision]
+    pieces = _pieces(batch, recipe.training.accumulate, parts.method.partners + 1)
+    for number, piece in enumerate(pieces):
+        waiting = number < len(pieces) - 1 and isinstance(parts.wrapped, DistributedDataParallel)
+        with parts.wrapped.no_sync() if waiting else nullcontext():
+            with torch.autocast(
+                ranks.device.type, dtype=precision, enabled=precision is not None
+            ):
+                step = parts.method(parts.wrapped, Batch(*piece, step_number / parts.total))
+            # The gradients of the ranks are averaged, whatever their shares of the images.
+            share = len(piece.labels) * ranks.world_size / images
+            parts.scaler.scale(step.loss * share).backward()
+        window.add(step, piece.labels)
+    if recipe.optimizer.clip_grad_norm is not None:
+        parts.scaler.unscale_(parts.optimizer)
+        parameters = [p for group in parts.optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip_grad_norm)
+    parts.scaler.step(parts.optimizer)
+    parts.scaler.update()
+    parts.optimizer.zero_grad(set_to_none=True)
+    if parts.average is not None:
+        parts.average.update_parameters(parts.model)
+
+
+def _pieces(batch: Labelled, count: int, group: int) -> list[Labelled]:
+    """A batch in at most `count` parts of whole groups."""
+    n = len(batch.labels)
+    if count == 1:
+        return [batch]
+    size = math.ceil(n / count / group) * group
+    images = batch.images.unflatten(0, (-1, n))  # views, images, …
+    return [
+        Labelled(images[:, i : i + size].flatten(0, 1), batch.labels[i : i + size], batch.indices[i : i + size])
+        for i in range(0, n, size)
+    ]
+
+
+def _record_window(
+    window: Window, log: Log, parts: Parts, state: State, lr: float, recipe: Recipe
+) -> None:
+    means, images, seconds = window.close()
+    state.seconds += seconds
+    if not math.isfinite(means["loss"]):
+        raise UserError(
+            f"the loss is {means['loss']} at step {state.step:,}: try a smaller optimizer.lr, "
+            "optimizer.clip_grad_norm or schedule.warmup_steps; the last checkpoint is kept"
+        )
+    left = (parts.total - state.step) * recipe.training.batch_size * seconds / images
+    log.record(
+        "train",
+        state.step,
+        state.images,
+        **means,
+        lr=lr,
+        images_per_second=images / seconds,
+        seconds_left=left,
+    )
+
+
+def _evaluated(recipe: Recipe, parts: Parts, ranks: Ranks) -> dict[str, float]:
+    """The figures of the model on the test images, and of the EMA with `ema_` before."""
+    figures = {}
+    models = {"": parts.model, "ema_": parts.average and parts.average.module}
+    for prefix, model in models.items():
+        if model is not None:
+            batches = parts.data.test_batches(
+                max(recipe.training.batch_size // ranks.world_size, 256),
+                ranks.device,
+                ranks.rank,
+                ranks.world_size,
+            )
+            precision = PRECISIONS[recipe.training.precision]
+            measured = evaluate(model, batches, ranks.device, precision)
+            figures |= {prefix + name: value for name, value in measured.items()}
+    return figures
+
+
+def _write_results(recipe: Recipe, run: RunFolder, parts: Parts) -> None:
+    """The weights, with what is needed to use them, and the report."""
+    metadata = {
+        "model": recipe.model.name,
+        "classes": json.dumps(parts.data.source.classes, ensure_ascii=False),
+        "channels": str(parts.data.channels),
+        "image_size": str(parts.data.image_size),
+        "mean": json.dumps(parts.data.mean),
+        "std": json.dumps(parts.data.std),
+    }
+    save_weights(run.weights, parts.model.network, metadata)
+    if parts.average is not None:
+        save_weights(run.ema_weights, parts.average.module.network, metadata)
+    write_report(run)
+
+
+def prepare_data(recipe: DataRecipe, console: Console) -> Data:
+    """Open and decode the recipe's data set, telling the console how far it is."""
+    with console.status("opening the data set") as status:
+        return prepare(
+            recipe,
+            lambda split, done, total: status.update(
+                f"decoding the {split} images: {done:,} of {total:,}"
+            ),
+        )
+
+
+def _summary(recipe: Recipe, parts: Parts, state: State, ranks: Ranks) -> str:
+    where = f"from step {state.step:,} " if state.step else ""
+    parameters = sum(p.numel() for p in parts.model.parameters())
+    return (
+        f"{recipe.method['name']} on {recipe.data.name}: {len(parts.data.source.train):,} training "
+        f"and {len(parts.data.source.test):,} test images of {len(parts.data.source.classes)} "
+        f"classes; {recipe.model.name}, {parameters:,} parameters; {where}to step "
+        f"{parts.total:,}, {recipe.training.batch_size} images each, on {ranks.device}"
+        + (f" × {ranks.world_size} ranks" if ranks.world_size > 1 else "")
+    )
+
+
+@contextmanager
+def _stop_requests(ranks: Ranks) -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT or SIGTERM came. Several ranks cannot stop at one step, and just end."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:  # asked twice: at once
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if ranks.world_size > 1 or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,176 @@
+"""What a training run is made of: typed, frozen, and checked before anything starts.
+
+A recipe is the whole experiment. Its YAML form lists only what differs from another recipe (see
+`recipe_files`); `torchbake train RECIPE --print-recipe` shows all of it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+_FORBID_UNKNOWN = {"extra": "forbid"}
+Positive = Annotated[int, Gt(0)]
+NotNegative = Annotated[int, Ge(0)]
+Rate = Annotated[float, Ge(0), Lt(1)]
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Where images come from and how they are augmented.
+
+    Attributes:
+        name: `digits`, `cifar10`, `cifar100`, `imagefolder:PATH`, `parquet:GLOB` or `hf:NAME`.
+        folder: where downloads are kept.
+        image_size: height and width in pixels; None for the images' own.
+        channels: 3, or 1 for greyscale; None for the source's own.
+        crop: `pad` (shifted by up to `padding` pixels), `resized` (a random part, resized) or
+            `none`.
+        padding: pixels of zeros around the image for `crop: pad`.
+        min_scale: of the area, for `crop: resized`.
+        flip: mirror half of the images.
+        cutout: side in pixels of a square set to the mean; 0 for none.
+        mean, std: of each channel, on the scale from 0 to 1; None: measured on the training
+            images if they are in memory, else ImageNet's.
+        in_memory: decode all images once; None: if they are of one size and fit.
+        workers: processes that decode images which are not in memory.
+        train_split, test_split: names of a Hugging Face data set's or a folder's splits; None
+            for the usual ones.
+        image_column, label_column: of a table; None if there is only one candidate.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    name: str = "digits"
+    folder: str = "data"
+    image_size: Positive | None = None
+    channels: Literal[1, 3] | None = None
+    crop: Literal["none", "pad", "resized"] = "none"
+    padding: NotNegative = 4
+    min_scale: Annotated[float, Gt(0), Le(1)] = 0.08
+    flip: bool = False
+    cutout: NotNegative = 0
+    mean: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, Gt(0)], ...] | None = None
+    in_memory: bool | None = None
+    workers: NotNegative = 2
+    train_split: str | None = None
+    test_split: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """The network (see `models.create_model`)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    name: str = "small_cnn"
+    pretrained: bool = False
+    drop_rate: Rate = 0.0
+    classifier: str | None = None
+    features: str | None = None
+
+
+@dataclass(frozen=True)
+class OptimizerRecipe:
+    """SGD or AdamW.
+
+    Attributes:
+        lr: the learning rate after warm-up, for a whole batch.
+        decay_norm_and_bias: apply `weight_decay` to biases and normalisation weights, too.
+        clip_grad_norm: the largest norm of the gradient; None for no limit.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Gt(0)] = 0.1
+    momentum: Rate = 0.9
+    nesterov: bool = True
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    weight_decay: Annotated[float, Ge(0)] = 5e-4
+    decay_norm_and_bias: bool = False
+    clip_grad_norm: Annotated[float, Gt(0)] | None = None
+
+
+@dataclass(frozen=True)
+class ScheduleRecipe:
+    """The learning rate as a function of the step (see `schedule.learning_rate`).
+
+    Attributes:
+        warmup_steps: steps of linear rise at the start.
+        warmup_start: the first rate as a fraction of `lr`.
+        milestones: for `step`: where the rate is multiplied by `gamma`, as fractions of the run.
+        final: the last rate as a fraction of `lr`, for `cosine` and `one-cycle`.
+        peak: for `one-cycle`: where the rate is highest, as a fraction of the run.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    name: Literal["constant", "step", "cosine", "one-cycle"] = "cosine"
+    warmup_steps: NotNegative = 0
+    warmup_start: Annotated[float, Ge(0), Le(1)] = 0.1
+    milestones: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.5, 0.75)
+    gamma: Annotated[float, Gt(0), Lt(1)] = 0.1
+    final: Annotated[float, Ge(0), Le(1)] = 0.0
+    peak: Annotated[float, Gt(0), Lt(1)] = 0.3
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How long, on what, and what is written.
+
+    Attributes:
+        epochs: how often the training set is gone through.
+        epoch: what an epoch counts (see `ClassGroupedBatchSampler`): `images`, or `anchors`, of
+            which each brings its partners, so that an epoch has more images.
+        batch_size: images an update, over all ranks.
+        accumulate: parts into which a batch is divided to save memory; images teach each other
+            within a part.
+        max_steps: stop after so many updates; None for all epochs. The schedule ends there, too.
+        precision: of the forward pass; weights are float32.
+        ema_decay: of an average of the weights that is evaluated beside them; None for none.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, …
+        eval_every: epochs between evaluations; the last step is always evaluated.
+        log_every: steps between log records.
+        checkpoint_every: steps between checkpoints.
+        tensorboard: write TensorBoard event files beside metrics.jsonl.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    epochs: Positive = 100
+    epoch: Literal["images", "anchors"] = "images"
+    batch_size: Positive = 128
+    accumulate: Positive = 1
+    max_steps: Positive | None = None
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    ema_decay: Annotated[float, Gt(0), Lt(1)] | None = None
+    device: str = "auto"
+    eval_every: Positive = 1
+    log_every: Positive = 50
+    checkpoint_every: Positive = 500
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An experiment.
+
+    Attributes:
+        description: what to expect from it, for people.
+        method: `name`, as in `torchbake list methods`, and that method's own settings.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+
+    description: str = ""
+    seed: NotNegative = 0
+    data: DataRecipe = field(default_factory=DataRecipe)
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    method: dict[str, Any] = field(default_factory=lambda: {"name": "bake"})
+    optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
+    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)

@@ -1,0 +1,224 @@
+"""Recipes as YAML: shipped ones, files of one's own that extend them, and dotted overrides."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, is_dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from ..errors import UserError, did_you_mean
+from ..methods import METHODS, Method
+from .recipe import Recipe
+
+Overlay = dict[str, Any]
+
+
+def list_recipes() -> list[str]:
+    """The names of the recipes that are shipped with the package."""
+    root = Path(str(files("torchbake") / "recipes"))
+    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
+
+
+def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
+    """A recipe by its shipped name or its file's path, with dotted overrides applied in turn.
+
+    Args:
+        name: such as `digits/bake`, or the path of a YAML file.
+        overrides: pairs such as ("optimizer.lr", "0.1"); the value is read as YAML. A section's
+            own name stands for its `name` key: ("method", "cross-entropy").
+
+    Raises:
+        UserError: an unknown name or key, a wrong type or value, an impossible combination.
+    """
+    overlay = _read(name)
+    for key, text in overrides:
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        overlay = _merged(overlay, value)
+    return make_recipe(overlay)
+
+
+def make_recipe(overlay: Mapping[str, Any]) -> Recipe:
+    """A recipe from nested dictionaries, checked; what is missing has its default."""
+    adapter = pydantic.TypeAdapter(Recipe)
+    try:
+        recipe = adapter.validate_python(overlay)
+    except pydantic.ValidationError as error:
+        raise UserError("\n".join(_explained(e, _keys(Recipe)) for e in error.errors())) from None
+    recipe = replace(recipe, method=_method_section(recipe.method))
+    _check_combinations(recipe, make_method(recipe.method))
+    return recipe
+
+
+def make_method(section: Mapping[str, Any]) -> Method:
+    """The method that a recipe's `method` section describes.
+
+    Raises:
+        UserError: an unknown method or setting, or a value of the wrong type or out of range.
+    """
+    settings = _method_section(section)
+    try:
+        return METHODS[settings.pop("name")](**settings)
+    except ValueError as error:
+        raise UserError(f"method.{error}") from None
+
+
+def _method_section(section: Mapping[str, Any]) -> Overlay:
+    """The section with its values checked against the method's signature, defaults filled in."""
+    name = section.get("name")
+    if name not in METHODS:
+        hint = did_you_mean(str(name), METHODS) or f"; known: {', '.join(sorted(METHODS))}"
+        raise UserError(f"method.name: unknown method {name!r}{hint}")
+    parameters = inspect.signature(METHODS[name]).parameters
+    arguments: dict[str, Any] = {k: (p.annotation, p.default) for k, p in parameters.items()}
+    model: Any = pydantic.create_model("Settings", __config__={"extra": "forbid"}, **arguments)
+    try:
+        settings = model.model_validate({k: v for k, v in section.items() if k != "name"})
+    except pydantic.ValidationError as error:
+        known = [f"method.{key}" for key in ("name", *arguments)]
+        lines = [_explained(e, known, "method") for e in error.errors()]
+        raise UserError("\n".join(lines)) from None
+    return {"name": name, **settings.model_dump()}
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The whole recipe as YAML that `load_recipe` reads back."""
+    plain = {k: v for k, v in asdict(recipe).items() if k != "description" or v}
+    return yaml.safe_dump(_listed(plain), sort_keys=False, allow_unicode=True)
+
+
+def keys() -> list[str]:
+    """The dotted keys of a recipe, without those of the methods."""
+    return _keys(Recipe)
+
+
+def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
+    path = _located(name, readers[-1].parent if readers else None)
+    if path in readers:
+        raise UserError(f"{path}: extends itself")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not valid YAML: {reason}") from None
+    if content is None:
+        content = {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path}: expected a mapping of keys such as 'method:'")
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    return _merged(_read(str(base), (*readers, path)), content)
+
+
+def _located(name: str, beside: Path | None) -> Path:
+    """The file of a shipped recipe's name, or of a path (relative to the file that names it)."""
+    if name in list_recipes():
+        return Path(str(files("torchbake") / "recipes" / f"{name}.yaml"))
+    path = (beside or Path()) / name
+    if path.is_file():
+        return path.resolve()
+    if path.suffix in (".yaml", ".yml"):
+        raise UserError(f"there is no recipe file {path}")
+    hint = did_you_mean(name, list_recipes()) or f"; shipped: {', '.join(list_recipes())}"
+    raise UserError(f"unknown recipe '{name}'{hint}")
+
+
+def _merged(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
+    """`overlay` over `base`; a scalar in place of a section is its name."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        below = merged.get(key)
+        section = isinstance(below, dict) or key in _SECTIONS_WITH_NAME
+        if not path and section and isinstance(value, str):
+            value = {"name": value}
+        if isinstance(value, dict):
+            below = below if isinstance(below, dict) else {}
+            if not path and key == "method" and value.get("name", below.get("name")) != below.get(
+                "name"
+            ):
+                below = {}  # another method has other settings
+            value = _merged(below, value, f"{path}{key}.")
+        merged[key] = value
+    return merged
+
+
+def _check_combinations(recipe: Recipe, method: Method) -> None:
+    training, data, schedule = recipe.training, recipe.data, recipe.schedule
+    part, rest = divmod(training.batch_size, training.accumulate)
+    if rest or part <= method.partners:
+        raise UserError(
+            f"training.batch_size: {training.batch_size} images in {training.accumulate} part(s) "
+            f"must give equal parts, each with room for groups of method.partners + 1 = "
+            f"{method.partners + 1} images"
+        )
+    if training.accumulate > 1 and part % (method.partners + 1):
+        raise UserError(
+            f"training.accumulate: parts of {part} images would cut groups of "
+            f"{method.partners + 1} (method.partners + 1)"
+        )
+    if schedule.name == "one-cycle" and schedule.warmup_steps:
+        raise UserError("schedule.warmup_steps: must be 0 for one-cycle, which rises by itself")
+    optimizer = recipe.optimizer
+    if optimizer.name == "sgd" and optimizer.nesterov and not optimizer.momentum:
+        raise UserError("optimizer.nesterov: needs optimizer.momentum above 0")
+    if data.crop == "resized" and data.in_memory:
+        raise UserError(
+            "data.in_memory: true does not go with data.crop: resized, which works image by image"
+        )
+    if (data.mean is None) != (data.std is None):
+        raise UserError("data.mean: give data.mean and data.std, or neither")
+    if recipe.model.classifier is not None and recipe.model.features is not None:
+        raise UserError("model.features: name either model.classifier or model.features")
+
+
+def _explained(error: Any, known: list[str], prefix: str = "") -> str:
+    """One line: the key's path, what is wrong with it, and what was given."""
+    path = ".".join([prefix] * bool(prefix) + [str(part) for part in error["loc"]])
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{path}: unknown key{_nearest_key(path, known)}"
+    message = error["msg"]
+    return f"{path}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
+
+
+def _nearest_key(path: str, known: list[str]) -> str:
+    section, _, last = path.rpartition(".")
+    depth = path.count(".") + 1
+    siblings = {".".join(key.split(".")[:depth]) for key in known if key.startswith(section)}
+    elsewhere = [key for key in known if key.rpartition(".")[2] == last]
+    hint = did_you_mean(last, [key.rpartition(".")[2] for key in siblings])
+    if hint:
+        return hint.replace("'", f"'{section}." if section else "'", 1)
+    if elsewhere:
+        return f"; did you mean '{elsewhere[0]}'?"
+    return f"; known: {', '.join(sorted(siblings))}"
+
+
+def _keys(cls: Any, prefix: str = "") -> list[str]:
+    found = []
+    for item in fields(cls):
+        if is_dataclass(item.type):
+            found += _keys(item.type, f"{prefix}{item.name}.")
+        else:
+            found.append(prefix + item.name)
+    return found
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as lists, which YAML has."""
+    if isinstance(value, dict):
+        return {k: _listed(v) for k, v in value.items()}
+    return [_listed(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+_SECTIONS_WITH_NAME = [f.name for f in fields(Recipe) if f.name not in ("description", "seed", "training")]

@@ -1,0 +1,165 @@
+"""The folder in which a run keeps everything: created, refused, continued or replaced."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from .. import __version__
+from ..errors import UserError
+from .checkpoint import write_text
+from .recipe import Recipe
+from .recipe_files import dump_recipe, make_recipe
+
+# What a resumed run may change, since the result does not depend on it.
+_FREE = (
+    "description",
+    "data.folder",
+    "data.workers",
+    "training.checkpoint_every",
+    "training.device",
+    "training.tensorboard",
+)
+
+
+class RunFolder:
+    """`recipe.yaml`, `environment.json`, `metrics.jsonl`, `train.log`, `checkpoints/last.pt`, …"""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        self.environment = path / "environment.json"
+        self.metrics = path / "metrics.jsonl"
+        self.log = path / "train.log"
+        self.checkpoint = path / "checkpoints" / "last.pt"
+        self.weights = path / "model.safetensors"
+        self.ema_weights = path / "model_ema.safetensors"
+        self.report = path / "report.html"
+
+    def open(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
+        """Make the folder for this recipe, or make it ready to go on.
+
+        Raises:
+            UserError: it exists, and neither `resume` nor `overwrite` was asked for; it is no run
+                folder; or it is a run of another recipe.
+        """
+        if resume and overwrite:
+            raise UserError("--resume and --overwrite exclude each other")
+        if self.path.exists() and any(self.path.iterdir() if self.path.is_dir() else [self.path]):
+            if not self.recipe.is_file():
+                raise UserError(f"{self.path} exists and is not a run folder; choose another --out")
+            if resume:
+                self._check_same(recipe)
+                return
+            if not overwrite:
+                raise UserError(
+                    f"{self.path} exists: continue it with --resume, replace it with --overwrite, "
+                    "or choose another --out"
+                )
+            shutil.rmtree(self.path)
+        # The recipe is written first: it is what makes this a run folder.
+        write_text(self.recipe, dump_recipe(recipe))
+        write_text(self.environment, json.dumps(_environment(), indent=2) + "\n")
+
+    def read_recipe(self) -> Recipe:
+        """The recipe that this run was started with."""
+        if not self.recipe.is_file():
+            raise UserError(f"{self.path} is not a run folder: it has no recipe.yaml")
+        try:
+            return make_recipe(yaml.safe_load(self.recipe.read_text(encoding="utf-8")))
+        except (UserError, yaml.YAMLError) as error:
+            raise UserError(f"{self.recipe}: {error}") from None
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The records written so far; a line cut short by a crash ends them."""
+        records: list[dict[str, Any]] = []
+        if self.metrics.is_file():
+            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+                try:
+                    records.append(json.loads(line))
+                except json.JSONDecodeError:
+                    break
+        return records
+
+    def forget_after(self, step: int) -> None:
+        """Drop the records of steps that the checkpoint does not hold: they will come again."""
+        kept = [record for record in self.read_metrics() if record["step"] <= step]
+        write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def _check_same(self, recipe: Recipe) -> None:
+        before, now = _flat(asdict(self.read_recipe())), _flat(asdict(recipe))
+        differing = [
+            f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+            for key in sorted(before | now)
+            if before.get(key) != now.get(key) and key not in _FREE
+        ]
+        if differing:
+            raise UserError(f"{self.path} is a run of another recipe: {'; '.join(differing)}")
+
+
+def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _environment() -> dict[str, Any]:
+    """What a figure depends on besides the recipe."""
+    packages = {}
+    for name in ("torch", "torchvision", "timm", "numpy", "datasets", "scikit-learn"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "command": sys.argv,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "torchbake": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "packages": packages,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that holds this file, if one does."""
+
+    def git(*arguments: str) -> str:
+        here = Path(__file__)
+        command = ["git", "-C", str(here.parent), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("describe", "--always", "--dirty", "--abbrev=12")
+    except (OSError, subprocess.SubprocessError):
+        return None
