@@ -153,11 +153,12 @@ def _run_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool
     from rich.console import Console
     from rich.table import Table
 
-    from .training.loop import Interrupted, train
+    from .training.loop import train
+    from .training.stopping import Interrupted
 
     console = Console()
-    table = Table("method", "images seen", "top-1 %", "NLL", "ECE %", "seconds", "run folder")
-    for column in table.columns[1:6]:
+    table = Table("method", "images seen", "test top-1 %", "NLL", "ECE %", "seconds")
+    for column in table.columns[1:]:
         column.justify = "right"
     for folder, recipe in runs:
         try:
@@ -173,9 +174,10 @@ def _run_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool
                     f"{final[prefix + 'nll']:.4f}",
                     f"{final[prefix + 'ece']:.2f}",
                     f"{final['seconds']:.1f}",
-                    str(folder),
                 )
     console.print(table)
+    for folder, _ in runs:
+        console.print(f"written to {folder}", highlight=False, soft_wrap=True)
 
 
 def _run_name(recipe: str, seed: int | None) -> str:

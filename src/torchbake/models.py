@@ -112,7 +112,7 @@ def create_model(
         image_size: height and width in pixels, with which the model is tried once.
         pretrained: load the weights that timm offers for it.
         drop_rate: of timm's dropout before the classifier; the features are those behind it.
-        classifier, features: a layer's name (see `Classifier`); found by itself for `list_models()`.
+        classifier, features: a layer's name (see `Classifier`); `list_models()` need none.
 
     Raises:
         UserError: an unknown name, weights that cannot be had, or a model that gives no features
@@ -164,8 +164,7 @@ def _imported(name: str) -> Any:
 
 def _classifier_name(network: nn.Module) -> str | None:
     """The name of the layer that makes the logits, where the network says which it is."""
-    last = network.get_classifier() if hasattr(network, "get_classifier") else None
-    last = last or getattr(network, "fc", None)
+    last: Any = getattr(network, "get_classifier", lambda: getattr(network, "fc", None))()
     names = [name for name, module in network.named_modules() if module is last]
     return names[0] if names and isinstance(last, nn.Linear | nn.Conv2d) else None
 

@@ -116,11 +116,6 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         size = self.batch_size * self.world_size
         return self._total - self._total % size if self.drop_last else self._total
 
-    def images_in_batch(self, number: int) -> int:
-        """Images of all ranks together in a batch of an epoch, by its number."""
-        size = self.batch_size * self.world_size
-        return max(min(size, self._total - number * size), self.world_size)
-
     def __iter__(self) -> Iterator[list[int]]:
         first, self._start = self._start, 0
         self._drawn = first

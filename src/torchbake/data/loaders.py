@@ -1,6 +1,6 @@
 """Images on their way to the model: from memory, or streamed through worker processes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +13,14 @@ from ..errors import UserError
 from ..randomness import seed_for
 from ..sampling import ClassGroupedBatchSampler
 from ..training.recipe import DataRecipe
-from .memory import augmentation_numbers, augmented, channel_statistics, cut_out, decoded, normalised
+from .memory import (
+    augmentation_numbers,
+    augmented,
+    channel_statistics,
+    cut_out,
+    decoded,
+    normalised,
+)
 from .sources import Source, Split, open_source
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
@@ -93,10 +100,16 @@ def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Da
     pixels = None
     if recipe.in_memory is not False and recipe.crop != "resized":
         train = decoded(
-            source.train, (size, size), recipe.workers, lambda n: progress("training", n, len(source.train))
+            source.train,
+            (size, size),
+            recipe.workers,
+            lambda n: progress("training", n, len(source.train)),
         )
         test = train is not None and decoded(
-            source.test, (size, size), recipe.workers, lambda n: progress("test", n, len(source.test))
+            source.test,
+            (size, size),
+            recipe.workers,
+            lambda n: progress("test", n, len(source.test)),
         )
         if train is not None and isinstance(test, Tensor):
             pixels = train, test
@@ -116,7 +129,9 @@ def _statistics(
 ) -> tuple[list[float], list[float]]:
     if recipe.mean is not None and recipe.std is not None:
         if len(recipe.mean) != channels or len(recipe.std) != channels:
-            raise UserError(f"data.mean: expected {channels} value(s), one a channel, as in data.std")
+            raise UserError(
+                f"data.mean: expected {channels} value(s), one a channel, as in data.std"
+            )
         return list(recipe.mean), list(recipe.std)
     if pixels is not None:
         mean, std = channel_statistics(pixels)
@@ -172,7 +187,10 @@ class TrainLoader:
                 yield self._finished(pixels, indices, views, epoch)
             return
         self._keys = [
-            [(epoch, i, v) for i, v in zip(indices.repeat(self.views).tolist(), views.tolist(), strict=True)]
+            [
+                (epoch, i, v)
+                for i, v in zip(indices.repeat(self.views).tolist(), views.tolist(), strict=True)
+            ]
             for indices, views in numbers
         ]
         for (indices, views), pixels in zip(numbers, self._loader, strict=True):
@@ -219,7 +237,7 @@ class _Keys:
     def __init__(self, loader: TrainLoader) -> None:
         self.loader = loader
 
-    def __iter__(self) -> Iterator[Sequence[tuple[int, int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         return iter(self.loader._keys)
 
     def __len__(self) -> int:
@@ -238,4 +256,4 @@ class _Stream(Dataset[UInt8[Tensor, "ch h w"]]):
         image = self.split.load(key[1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("augment", self.seed, *key))
-            return self.transform(image)  # type: ignore[no-any-return]
+            return self.transform(image)

@@ -21,7 +21,7 @@ def decoded(
     workers: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> UInt8[Tensor, "n ch h w"] | None:
-    """All images of a split, or None if one of them is not of this size (h, w) or they are too many.
+    """All images of a split, or None if they are not all of this size (h, w) or too many.
 
     Args:
         workers: processes that decode; 0 for this one alone.

@@ -22,7 +22,7 @@ def open_parquet(pattern: str, recipe: "DataRecipe") -> Source:
     expanded = Path(pattern).expanduser()
     if expanded.is_dir():
         expanded = expanded / "**" / "*.parquet"
-    paths = sorted(glob.glob(str(expanded), recursive=True))
+    paths = sorted(glob.glob(str(expanded), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute patterns)
     if not paths:
         raise UserError(f"{recipe.name}: no file matches {expanded}")
     splits: dict[str, list[str]] = {}

@@ -11,4 +11,4 @@ METHODS: dict[str, type[Method]] = {
     "label-smoothing": LabelSmoothing,
 }
 
-__all__ = ["METHODS", "BAKE", "Batch", "CrossEntropy", "LabelSmoothing", "Method", "Step", "Task"]
+__all__ = ["BAKE", "METHODS", "Batch", "CrossEntropy", "LabelSmoothing", "Method", "Step", "Task"]

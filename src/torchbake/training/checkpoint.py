@@ -20,16 +20,18 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote, without running any code in it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path}: not a checkpoint of torchbake's: {error}") from error
 
 
-def save_weights(path: Path, network: nn.Module, metadata: dict[str, str]) -> None:
-    """Write a network's weights as safetensors, under the network's own names."""
-    # Clones, since safetensors refuses tensors that share memory.
-    state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-    state = {name: value.contiguous() for name, value in state.items()}
+def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
+    """Write the weights of a `Classifier`'s network as safetensors, under the network's names."""
+    state = {
+        # Copies, since safetensors refuses tensors that share memory.
+        name.removeprefix("network."): value.detach().cpu().clone().contiguous()
+        for name, value in model.state_dict().items()
+    }
     _replace(path, lambda temporary: save_file(state, temporary, metadata))
 
 

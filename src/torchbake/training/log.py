@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import UserError
 from .run_folder import RunFolder
@@ -63,7 +63,7 @@ class Log:
         self._bar.update(self._task, description="  ".join(filter(None, self._status.values())))
 
     def say(self, line: str, *, shown: bool = True) -> None:
-        """A line for train.log, and for the console (where a bar shows it already, not if `shown`)."""
+        """A line for train.log and the console; for a terminal only if `shown`."""
         self._append(1, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
         if shown or not self.console.is_terminal:
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -2,13 +2,9 @@
 
 import json
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 
 import torch
 import torch.distributed as dist
@@ -29,13 +25,10 @@ from .parts import Parts, State, make_parts
 from .recipe import DataRecipe, Recipe
 from .run_folder import RunFolder
 from .schedule import learning_rate
+from .stopping import Interrupted, stop_requests
 from .window import Window
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Interrupted(Exception):
-    """The run was asked to stop, and has left a checkpoint to go on from."""
 
 
 def train(
@@ -78,17 +71,18 @@ def train(
         log.say(_summary(recipe, parts, state, ranks))
 
         final: dict[str, float] = {}
-        with log.showing(state.step), _stop_requests(ranks) as stop_requested:
+        with log.showing(state.step), stop_requests(ranks) as stop_requested:
             window = Window(ranks)
             while state.step < parts.total:
                 epoch, number = divmod(state.step, len(parts.sampler))
                 for batch in parts.loader.batches(epoch, start=number):
-                    lr = learning_rate(recipe.schedule, recipe.optimizer.lr, state.step, parts.total)
-                    images = parts.sampler.images_in_batch(number)
-                    _update(recipe, parts, ranks, window, batch, lr, state.step, images)
+                    lr = learning_rate(
+                        recipe.schedule, recipe.optimizer.lr, state.step, parts.total
+                    )
+                    _update(recipe, parts, ranks, window, batch, lr, state.step)
                     number += 1
                     state.step += 1
-                    state.images += images
+                    state.images += settings.batch_size
                     log.advance(state.step)
 
                     last = state.step == parts.total
@@ -125,26 +119,21 @@ def _update(
     window: Window,
     batch: Labelled,
     lr: float,
-    step_number: int,
-    images: int,
+    number: int,
 ) -> None:
-    """One step of the optimizer on one batch, of which all ranks together have `images`."""
+    """Step `number` of the optimizer, on one batch."""
     # Dropout and the like: a function of the step, so that nothing has to be remembered.
-    torch.manual_seed(seed_for("step", recipe.seed, step_number, ranks.rank))
+    torch.manual_seed(seed_for("step", recipe.seed, number, ranks.rank))
     for group in parts.optimizer.param_groups:
         group["lr"] = lr
     precision = PRECISIONS[recipe.training.precision]
-    pieces = _pieces(batch, recipe.training.accumulate, parts.method.partners + 1)
-    for number, piece in enumerate(pieces):
-        waiting = number < len(pieces) - 1 and isinstance(parts.wrapped, DistributedDataParallel)
-        with parts.wrapped.no_sync() if waiting else nullcontext():
-            with torch.autocast(
-                ranks.device.type, dtype=precision, enabled=precision is not None
-            ):
-                step = parts.method(parts.wrapped, Batch(*piece, step_number / parts.total))
-            # The gradients of the ranks are averaged, whatever their shares of the images.
-            share = len(piece.labels) * ranks.world_size / images
-            parts.scaler.scale(step.loss * share).backward()
+    pieces = _pieces(batch, recipe.training.accumulate)
+    for piece in pieces:
+        waiting = piece is not pieces[-1] and isinstance(parts.wrapped, DistributedDataParallel)
+        with parts.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
+            with torch.autocast(ranks.device.type, dtype=precision, enabled=precision is not None):
+                step = parts.method(parts.wrapped, Batch(*piece, number / parts.total))
+            parts.scaler.scale(step.loss / len(pieces)).backward()
         window.add(step, piece.labels)
     if recipe.optimizer.clip_grad_norm is not None:
         parts.scaler.unscale_(parts.optimizer)
@@ -157,17 +146,11 @@ def _update(
         parts.average.update_parameters(parts.model)
 
 
-def _pieces(batch: Labelled, count: int, group: int) -> list[Labelled]:
-    """A batch in at most `count` parts of whole groups."""
-    n = len(batch.labels)
-    if count == 1:
-        return [batch]
-    size = math.ceil(n / count / group) * group
-    images = batch.images.unflatten(0, (-1, n))  # views, images, …
-    return [
-        Labelled(images[:, i : i + size].flatten(0, 1), batch.labels[i : i + size], batch.indices[i : i + size])
-        for i in range(0, n, size)
-    ]
+def _pieces(batch: Labelled, count: int) -> list[Labelled]:
+    """A batch in parts of equal size; the recipe sees to it that they hold whole groups."""
+    images = batch.images.unflatten(0, (-1, len(batch.labels)))  # views, images, …
+    parts = (images.chunk(count, dim=1), batch.labels.chunk(count), batch.indices.chunk(count))
+    return [Labelled(x.flatten(0, 1), y, i) for x, y, i in zip(*parts, strict=True)]
 
 
 def _record_window(
@@ -194,17 +177,11 @@ def _record_window(
 
 def _evaluated(recipe: Recipe, parts: Parts, ranks: Ranks) -> dict[str, float]:
     """The figures of the model on the test images, and of the EMA with `ema_` before."""
-    figures = {}
-    models = {"": parts.model, "ema_": parts.average and parts.average.module}
-    for prefix, model in models.items():
+    figures: dict[str, float] = {}
+    precision = PRECISIONS[recipe.training.precision]
+    for prefix, model in (("", parts.model), ("ema_", parts.average)):
         if model is not None:
-            batches = parts.data.test_batches(
-                max(recipe.training.batch_size // ranks.world_size, 256),
-                ranks.device,
-                ranks.rank,
-                ranks.world_size,
-            )
-            precision = PRECISIONS[recipe.training.precision]
+            batches = parts.data.test_batches(256, ranks.device, ranks.rank, ranks.world_size)
             measured = evaluate(model, batches, ranks.device, precision)
             figures |= {prefix + name: value for name, value in measured.items()}
     return figures
@@ -220,9 +197,9 @@ def _write_results(recipe: Recipe, run: RunFolder, parts: Parts) -> None:
         "mean": json.dumps(parts.data.mean),
         "std": json.dumps(parts.data.std),
     }
-    save_weights(run.weights, parts.model.network, metadata)
+    save_weights(run.weights, parts.model, metadata)
     if parts.average is not None:
-        save_weights(run.ema_weights, parts.average.module.network, metadata)
+        save_weights(run.ema_weights, parts.average.module, metadata)
     write_report(run)
 
 
@@ -247,24 +224,3 @@ def _summary(recipe: Recipe, parts: Parts, state: State, ranks: Ranks) -> str:
         f"{parts.total:,}, {recipe.training.batch_size} images each, on {ranks.device}"
         + (f" × {ranks.world_size} ranks" if ranks.world_size > 1 else "")
     )
-
-
-@contextmanager
-def _stop_requests(ranks: Ranks) -> Iterator[Callable[[], bool]]:
-    """Whether SIGINT or SIGTERM came. Several ranks cannot stop at one step, and just end."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received:  # asked twice: at once
-            raise KeyboardInterrupt
-        received.append(number)
-
-    if ranks.world_size > 1 or threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

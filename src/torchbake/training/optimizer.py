@@ -1,5 +1,7 @@
 """The optimizer that a recipe names."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
@@ -15,8 +17,9 @@ def make_optimizer(
     weights of normalisation layers) and what the network itself names in `no_weight_decay()`.
     """
     network = getattr(model, "network", model)
-    named = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()
-    decayed, spared = [], []
+    named: Iterable[str] = getattr(network, "no_weight_decay", tuple)()
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for module in (network, method):
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
@@ -29,6 +32,4 @@ def make_optimizer(
     groups = [group for group in groups if group["params"]]
     if recipe.name == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)
-    return torch.optim.SGD(
-        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov
-    )
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)

@@ -97,17 +97,23 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
     training = recipe.training
     rank_batch, rest = divmod(training.batch_size, ranks.world_size)
     method = make_method(recipe.method)
-    if rest or rank_batch % training.accumulate or rank_batch // training.accumulate <= method.partners:
+    piece, uneven = divmod(rank_batch, training.accumulate)
+    if rest or uneven or piece <= method.partners:
         raise UserError(
             f"training.batch_size: {training.batch_size} images cannot be shared evenly by "
             f"{ranks.world_size} ranks in {training.accumulate} part(s) with room for groups of "
             f"{method.partners + 1}"
         )
+    labels = data.source.train.labels
+    if len(labels) < training.batch_size:
+        raise UserError(
+            f"training.batch_size: {training.batch_size} is more than the {len(labels)} training "
+            "images"
+        )
     model = make_model(recipe, data).to(ranks.device)
     blank = torch.zeros(1, data.channels, data.image_size, data.image_size, device=ranks.device)
     with torch.no_grad():
         num_features = model.eval()(blank).features.shape[1]
-    labels = data.source.train.labels
     method.setup(Task(len(data.source.classes), len(labels), num_features))
     method.to(ranks.device).train()
     average = None
@@ -126,8 +132,8 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
         seed=recipe.seed,
         rank=ranks.rank,
         world_size=ranks.world_size,
-        # A last batch of a few images would disturb the statistics of normalisation layers.
-        drop_last=len(labels) >= training.batch_size,
+        # Batches of one size: a last one of few images would disturb normalisation layers.
+        drop_last=True,
     )
     total = training.epochs * len(sampler)
     return Parts(

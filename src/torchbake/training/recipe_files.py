@@ -144,8 +144,10 @@ def _merged(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
             value = {"name": value}
         if isinstance(value, dict):
             below = below if isinstance(below, dict) else {}
-            if not path and key == "method" and value.get("name", below.get("name")) != below.get(
-                "name"
+            if (
+                not path
+                and key == "method"
+                and value.get("name", below.get("name")) != below.get("name")
             ):
                 below = {}  # another method has other settings
             value = _merged(below, value, f"{path}{key}.")
@@ -221,4 +223,6 @@ def _listed(value: Any) -> Any:
     return [_listed(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-_SECTIONS_WITH_NAME = [f.name for f in fields(Recipe) if f.name not in ("description", "seed", "training")]
+_SECTIONS_WITH_NAME = [
+    f.name for f in fields(Recipe) if f.name not in ("description", "seed", "training")
+]

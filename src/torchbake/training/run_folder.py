@@ -69,7 +69,7 @@ class RunFolder:
             shutil.rmtree(self.path)
         # The recipe is written first: it is what makes this a run folder.
         write_text(self.recipe, dump_recipe(recipe))
-        write_text(self.environment, json.dumps(_environment(), indent=2) + "\n")
+        write_text(self.environment, json.dumps(describe_environment(), indent=2) + "\n")
 
     def read_recipe(self) -> Recipe:
         """The recipe that this run was started with."""
@@ -117,9 +117,9 @@ def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _environment() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
     """What a figure depends on besides the recipe."""
-    packages = {}
+    packages: dict[str, str | None] = {}
     for name in ("torch", "torchvision", "timm", "numpy", "datasets", "scikit-learn"):
         try:
             packages[name] = version(name)
@@ -144,7 +144,9 @@ def _environment() -> dict[str, Any]:
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor()
 

@@ -1,0 +1,18 @@
+"""Figures with where they come from: what every benchmark writes to results/."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from torchbake.training.run_folder import describe_environment
+
+
+def write_results(name: str, rows: list[dict[str, Any]]) -> None:
+    """Write rows and the environment to results/NAME.json."""
+    path = Path(__file__).parent.parent / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    environment = describe_environment() | {"command": " ".join(["python", *sys.argv])}
+    text = json.dumps({"environment": environment, "rows": rows}, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    print(f"written to {path}")
