@@ -12,3 +12,7 @@ def unchecked():
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+def quiet_progress(split, done, total):
+    """Progress that nobody looks at."""

@@ -64,7 +64,11 @@ class DataRecipe:
 class ModelRecipe:
     """The network (see `models.create_model`)."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
+    # Layers of an nn.Sequential have numbers for names.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        **_FORBID_UNKNOWN,
+        "coerce_numbers_to_str": True,
+    }
 
     name: str = "small_cnn"
     pretrained: bool = False
