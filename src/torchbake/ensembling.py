@@ -12,7 +12,7 @@ from ._shapes import Float, Tensor
 
 
 def affinities(features: Float[Tensor, "n d"], temperature: float = 1.0) -> Float[Tensor, "n n"]:
-    """How much each image listens to each other one (arXiv 2104.13298, section 3.1, Â).
+    """How much each image listens to each other one (arXiv 2104.13298, section 3, Â).
 
     Cosine similarities divided by `temperature`, then a softmax over each row with the diagonal
     left out. Rows sum to one and the diagonal is zero. A feature vector of zeros is equally
@@ -34,7 +34,7 @@ def affinities(features: Float[Tensor, "n d"], temperature: float = 1.0) -> Floa
 def propagate(
     affinity: Float[Tensor, "n n"], predictions: Float[Tensor, "n c"], omega: float
 ) -> Float[Tensor, "n c"]:
-    """Ensemble the predictions along the affinities until nothing changes (section 3.2).
+    """Ensemble the predictions along the affinities until nothing changes (section 3).
 
     Solves Q = ω Â Q + (1 − ω) P, that is Q = (1 − ω) (I − ω Â)⁻¹ P.
 
@@ -66,7 +66,7 @@ def bake_targets(
     affinity_temperature: float = 1.0,
     group: "dist.ProcessGroup | None" = None,
 ) -> Float[Tensor, "n c"]:
-    """The soft targets Q of a mini-batch (arXiv 2104.13298, section 3.2).
+    """The soft targets Q of a mini-batch (arXiv 2104.13298, section 3).
 
     P = softmax(logits / T); Â from the features (see `affinities`);
     Q = (1 − ω) (I − ω Â)⁻¹ P. Every row of Q is a distribution. One image alone gets Q = P.

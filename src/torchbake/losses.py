@@ -12,7 +12,7 @@ from .ensembling import _check_omega, _check_positive, bake_targets
 def distillation_loss(
     logits: Float[Tensor, "n c"], soft_targets: Float[Tensor, "n c"], temperature: float = 4.0
 ) -> Float[Tensor, ""]:
-    """T² KL(Q ‖ softmax(Z / T)), the mean over the batch (arXiv 2104.13298, section 3.2).
+    """T² KL(Q ‖ softmax(Z / T)), the mean over the batch (arXiv 2104.13298, section 3).
 
     T² keeps the gradient's size independent of the temperature (Hinton et al., 1503.02531).
     Computed in float32 or wider whatever the logits' type; Q may hold zeros.
@@ -44,7 +44,7 @@ def _widened(logits: Tensor) -> Tensor:
 class BAKELoss(nn.Module):
     """Cross-entropy plus λ T² KL(Q ‖ softmax(Z / T)), Q the batch's ensembled predictions.
 
-    The total objective of arXiv 2104.13298, section 3.2. Draw batches with
+    The total objective of arXiv 2104.13298, section 3. Draw batches with
     `ClassGroupedBatchSampler`, so that each image finds others of its class in its batch.
 
     >>> criterion = BAKELoss()

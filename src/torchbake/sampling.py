@@ -17,7 +17,7 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
     >>> sampler = ClassGroupedBatchSampler(labels, batch_size=128, partners=3)
     >>> loader = DataLoader(dataset, batch_sampler=sampler)
 
-    arXiv 2104.13298, section 3.3, draws M classmates for each image; `epoch="anchors"` is its
+    arXiv 2104.13298, section 3, draws M classmates for each image; `epoch="anchors"` is its
     epoch, `epoch="images"` is ours:
 
     * `"images"`: every image exactly once an epoch, arranged in groups of `partners + 1` of one

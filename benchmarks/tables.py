@@ -1,0 +1,124 @@
+"""Puts the tables of measured figures into README.md and docs/, from results/*.json alone.
+
+    uv run python benchmarks/tables.py
+
+A table stands between `<!-- results: NAME -->` and `<!-- end -->`. A test holds that all of them
+are what this makes of results/.
+"""
+
+import json
+import re
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+Rows = list[dict[str, Any]]
+
+
+def main() -> None:
+    for path in pages():
+        text = path.read_text(encoding="utf-8")
+        if text != rendered(text):
+            path.write_text(rendered(text), encoding="utf-8")
+            print(f"written to {path}")
+
+
+def pages() -> list[Path]:
+    """The pages that may hold tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def rendered(text: str) -> str:
+    """A page with its tables made anew."""
+    return BLOCK.sub(lambda match: match[1] + _table(match[2]) + match[3], text)
+
+
+def _table(name: str) -> str:
+    results = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    environment = results["environment"]
+    versions = environment["packages"]
+    origin = (
+        f"*`{environment['command']}`: {environment['processor']}, {environment['cores']} cores, "
+        f"{', '.join(environment['gpus']) or 'no GPU'}; Python {environment['python']}, "
+        f"torch {versions['torch']}; commit {environment['commit']}, "
+        f"{environment['started'][:10]}.*"
+    )
+    return f"{TABLES[name](results['rows'])}\n\n{origin}\n"
+
+
+def _digits(rows: Rows) -> str:
+    lines = [
+        "| 300 training images | images seen | top-1 % | NLL | ECE % | seconds |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == variant]
+        seconds = statistics.fmean(row["seconds"] for row in own)
+        lines.append(
+            f"| {variant} | {own[0]['images']:,} | {_mean(own, 'top1', 2)} | "
+            f"{_mean(own, 'nll', 3)} | {_mean(own, 'ece', 1)} | {seconds:.1f} |"
+        )
+    seeds = len({row["seed"] for row in rows})
+    lines += ["", f"Mean ± standard error over {seeds} seeds, last step, 1,497 test images."]
+    return "\n".join(lines)
+
+
+def _mean(rows: Rows, figure: str, digits: int) -> str:
+    values = [row[figure] for row in rows]
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return f"{statistics.fmean(values):.{digits}f} ± {error:.{digits}f}"
+
+
+def _throughput(rows: Rows) -> str:
+    settings, *methods, ratio = rows
+    lines = [f"| CIFAR-100, {settings['model']}, batch 128 | images/s |", "|---|--:|"]
+    lines += [f"| {row['method']} | {row['images_per_second']:.0f} |" for row in methods]
+    low, middle, high = ratio["time_of_bake_over_cross_entropy"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Time of BAKE over cross-entropy: {middle:.3f} (quartiles {low:.3f} to {high:.3f} of "
+            f"{settings['blocks']} alternating pairs of {settings['steps']} steps).",
+        ]
+    )
+
+
+def _first_epoch(rows: Rows) -> str:
+    lines = [
+        "| ResNet-20, one epoch | images seen | training cross-entropy, first → last tenth | "
+        "test top-1 % |",
+        "|---|--:|--:|--:|",
+    ]
+    for row in rows:
+        first, last = row["cross_entropy"]
+        lines.append(
+            f"| {row['variant']} | {row['images']:,} | {first:.2f} → {last:.2f} | "
+            f"{row['top1']:.2f} |"
+        )
+    return "\n".join([*lines, "", "One seed."])
+
+
+def _sampling(rows: Rows) -> str:
+    lines = ["| epoch of | partners | images | batches | seconds |", "|---|--:|--:|--:|--:|"]
+    lines += [
+        f"| {row['epoch']} | {row['partners']} | {row['images']:,} | {row['batches']:,} | "
+        f"{row['seconds']:.2f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[Rows], str]] = {
+    "digits": _digits,
+    "first_epoch": _first_epoch,
+    "sampling": _sampling,
+    "throughput": _throughput,
+}
+
+
+if __name__ == "__main__":
+    main()

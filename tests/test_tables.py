@@ -1,0 +1,15 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import tables  # noqa: E402
+
+
+@pytest.mark.parametrize("path", tables.pages(), ids=lambda path: path.name)
+def test_figures_on_pages_are_those_that_were_measured(path):
+    text = path.read_text(encoding="utf-8")
+    assert text == tables.rendered(text), "run: uv run python benchmarks/tables.py"
