@@ -1,6 +1,7 @@
 """Figures with where they come from: what every benchmark writes to results/."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from torchbake.training.run_folder import describe_environment
 
 
 def write_results(name: str, rows: list[dict[str, Any]]) -> None:
-    """Write rows and the environment to results/NAME.json."""
-    path = Path(__file__).parent.parent / "results" / f"{name}.json"
+    """Write rows and the environment to results/NAME.json, or into $OUT where that is set."""
+    folder = os.environ.get("OUT", str(Path(__file__).parent.parent / "results"))
+    path = Path(folder) / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     environment = describe_environment() | {"command": " ".join(["python", *sys.argv])}
     text = json.dumps({"environment": environment, "rows": rows}, indent=1, ensure_ascii=False)

@@ -7,10 +7,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from . import __version__
-from .errors import UserError, did_you_mean
+from .errors import Stopped, UserError, did_you_mean
 
 if TYPE_CHECKING:
     from .training.recipe import Recipe
@@ -20,7 +20,15 @@ DEFAULT_RECIPE = "digits/bake"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a user's mistake ends in one line and exit status 2."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    message, status = _run(list(sys.argv[1:] if arguments is None else arguments))
+    # The error is gone by now, and with it what its frames held, such as worker processes.
+    if message:
+        print(message, file=sys.stderr)
+        raise SystemExit(status)
+
+
+def _run(given: list[str]) -> tuple[str, int]:
+    """Run one command; what to print where it fails, and the exit status."""
     parser = _parser()
     try:
         given, overrides = _split_overrides(given)
@@ -28,23 +36,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.overrides = overrides
         options.command(options)
     except UserError as error:
-        # From a worker process the message comes with that process's traceback.
-        text = str(error).rsplit("errors.UserError: ", 1)[-1].strip()
-        _fail("\n".join(f"torchbake: error: {line}" for line in text.splitlines()), 2)
+        return "\n".join(f"torchbake: error: {line}" for line in str(error).splitlines()), 2
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing in ("", "torchbake"):
             raise
-        _fail(f"torchbake: error: needs the package {missing}: pip install 'torchbake[train]'", 2)
+        return f"torchbake: error: needs the package {missing}: pip install 'torchbake[train]'", 2
+    except Stopped as stop:
+        return f"torchbake: {stop}", 130
     except KeyboardInterrupt:
-        _fail("torchbake: stopped", 130)
+        return "torchbake: stopped", 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has had enough
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise SystemExit(status)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return f"torchbake: error: {where}{error.strerror}", 2
+    return "", 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -154,17 +163,13 @@ def _run_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool
     from rich.table import Table
 
     from .training.loop import train
-    from .training.stopping import Interrupted
 
     console = Console()
     table = Table("method", "images seen", "test top-1 %", "NLL", "ECE %", "seconds")
     for column in table.columns[1:]:
         column.justify = "right"
     for folder, recipe in runs:
-        try:
-            final = train(recipe, folder, resume=resume, overwrite=overwrite, console=console)
-        except Interrupted as stop:
-            _fail(f"torchbake: {stop}", 130)
+        final = train(recipe, folder, resume=resume, overwrite=overwrite, console=console)
         for prefix, label in (("", ""), ("ema_", " (EMA)")):
             if f"{prefix}top1" in final:
                 table.add_row(

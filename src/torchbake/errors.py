@@ -1,4 +1,4 @@
-"""Mistakes of a user's: one clear line each, without a traceback on the command line."""
+"""What ends a command with one clear line, without a traceback."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,6 +6,10 @@ from difflib import get_close_matches
 
 class UserError(ValueError):
     """Something the user can set right; the message says what is wrong, where, and what is not."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and has left a checkpoint to go on from."""
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from .memory import (
     channel_statistics,
     cut_out,
     decoded,
+    leave_signals,
     normalised,
 )
 from .sources import Source, Split, open_source
@@ -68,9 +69,15 @@ class Data:
         transform = v2.Compose([v2.Resize(larger), v2.CenterCrop(size)])
         keys = [[(0, int(i), 0) for i in part] for part in parts]
         stream = _Stream(self.source.test, transform, seed=0)
-        loader = DataLoader(stream, batch_sampler=keys, num_workers=self.recipe.workers)
+        loader = DataLoader(
+            stream,
+            batch_sampler=keys,
+            num_workers=self.recipe.workers,
+            collate_fn=_stacked,
+            worker_init_fn=leave_signals,
+        )
         for part, pixels in zip(parts, loader, strict=True):
-            yield self._labelled(pixels, part, device)
+            yield self._labelled(_checked(pixels), part, device)
 
     def _labelled(self, pixels: Tensor, indices: Tensor, device: torch.device) -> Labelled:
         images = normalised(pixels.to(device, non_blocking=True), self.mean, self.std)
@@ -166,14 +173,16 @@ class TrainLoader:
         self.views = views
         self.labels = data.source.train.labels.to(device)
         self.pixels = None if data.pixels is None else data.pixels[0].to(device)
-        self._keys: list[list[tuple[int, int, int]]] = []
+        self._keys = _Keys()
         recipe = data.recipe
         if self.pixels is None:
-            self._loader: DataLoader[Tensor] = DataLoader(
+            self._loader: DataLoader[Tensor | str] = DataLoader(
                 _Stream(data.source.train, _train_transform(recipe, data.image_size), seed),
-                batch_sampler=_Keys(self),
+                batch_sampler=self._keys,
                 num_workers=recipe.workers,
                 persistent_workers=recipe.workers > 0,
+                collate_fn=_stacked,
+                worker_init_fn=leave_signals,
                 pin_memory=device.type == "cuda",
             )
 
@@ -186,7 +195,7 @@ class TrainLoader:
                 pixels = self.pixels[indices.repeat(self.views)]
                 yield self._finished(pixels, indices, views, epoch)
             return
-        self._keys = [
+        self._keys.batches = [
             [
                 (epoch, i, v)
                 for i, v in zip(indices.repeat(self.views).tolist(), views.tolist(), strict=True)
@@ -195,7 +204,7 @@ class TrainLoader:
         ]
         for (indices, views), pixels in zip(numbers, self._loader, strict=True):
             yield self._finished(
-                pixels.to(self.device, non_blocking=True),
+                _checked(pixels).to(self.device, non_blocking=True),
                 indices.to(self.device),
                 views.to(self.device),
                 epoch,
@@ -234,26 +243,44 @@ def _train_transform(recipe: DataRecipe, size: int) -> v2.Transform:
 class _Keys:
     """The keys of the epoch at hand, as a batch sampler."""
 
-    def __init__(self, loader: TrainLoader) -> None:
-        self.loader = loader
+    def __init__(self) -> None:
+        self.batches: list[list[tuple[int, int, int]]] = []
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        return iter(self.loader._keys)
+        return iter(self.batches)
 
     def __len__(self) -> int:
-        return len(self.loader._keys)
+        return len(self.batches)
 
 
-class _Stream(Dataset[UInt8[Tensor, "ch h w"]]):
-    """A split whose items are named by (epoch, image, view), decoded and transformed."""
+class _Stream(Dataset[UInt8[Tensor, "ch h w"] | str]):
+    """A split whose items are named by (epoch, image, view), decoded and transformed.
+
+    What is wrong with a file travels as text: an error that leaves a worker brings its traceback.
+    """
 
     def __init__(self, split: Split, transform: v2.Transform, seed: int) -> None:
         self.split = split
         self.transform = transform
         self.seed = seed
 
-    def __getitem__(self, key: tuple[int, int, int]) -> UInt8[Tensor, "ch h w"]:
-        image = self.split.load(key[1])
+    def __getitem__(self, key: tuple[int, int, int]) -> UInt8[Tensor, "ch h w"] | str:
+        try:
+            image = self.split.load(key[1])
+        except UserError as error:
+            return str(error)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("augment", self.seed, *key))
             return self.transform(image)
+
+
+def _stacked(images: list[Tensor | str]) -> Tensor | str:
+    tensors = [image for image in images if isinstance(image, Tensor)]
+    faults = [image for image in images if isinstance(image, str)]
+    return faults[0] if faults else torch.stack(tensors)
+
+
+def _checked(pixels: Tensor | str) -> Tensor:
+    if isinstance(pixels, str):
+        raise UserError(pixels)
+    return pixels

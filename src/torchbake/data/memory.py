@@ -1,5 +1,6 @@
 """Data sets that fit in memory: decoded once, kept as uint8, augmented as whole batches."""
 
+import signal
 from collections.abc import Callable, Sequence
 
 import torch
@@ -7,6 +8,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from .._shapes import Float, Int, Tensor, UInt8
+from ..errors import UserError
 from ..randomness import uniform_for
 from ..training.recipe import DataRecipe
 from .sources import Split
@@ -34,7 +36,15 @@ def decoded(
         return None
     pixels = torch.empty((len(split), *first.shape), dtype=torch.uint8)
     done = 0
-    for part in DataLoader(_Parts(split, first.shape), batch_size=None, num_workers=workers):
+    loader = DataLoader(
+        _Parts(split, first.shape),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=leave_signals,
+    )
+    for part in loader:
+        if isinstance(part, str):
+            raise UserError(part)
         if part is None:
             return None
         pixels[done : done + len(part)] = part
@@ -43,8 +53,17 @@ def decoded(
     return pixels
 
 
-class _Parts(Dataset[UInt8[Tensor, "part ch h w"] | None]):
-    """A split in parts of equally sized images; None for a part that has others."""
+def leave_signals(worker: int) -> None:
+    """Leave it to the main process what a Ctrl-C means, and end when it says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class _Parts(Dataset[UInt8[Tensor, "part ch h w"] | str | None]):
+    """A split in parts of equally sized images; None for a part that has others.
+
+    What is wrong with a file travels as text: an error that leaves a worker brings its traceback.
+    """
 
     size = 500
 
@@ -55,9 +74,12 @@ class _Parts(Dataset[UInt8[Tensor, "part ch h w"] | None]):
     def __len__(self) -> int:
         return -(-len(self.split) // self.size)
 
-    def __getitem__(self, part: int) -> UInt8[Tensor, "part ch h w"] | None:
-        start = part * self.size
-        images = [self.split.load(i) for i in range(start, min(start + self.size, len(self.split)))]
+    def __getitem__(self, part: int) -> UInt8[Tensor, "part ch h w"] | str | None:
+        indices = range(part * self.size, min((part + 1) * self.size, len(self.split)))
+        try:
+            images = [self.split.load(index) for index in indices]
+        except UserError as error:
+            return str(error)
         return torch.stack(images) if all(i.shape == self.shape for i in images) else None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from filelock import FileLock
 
 from .._shapes import Int, Tensor, UInt8
 from ..errors import UserError, did_you_mean
@@ -106,7 +107,10 @@ def _cifar(name: str) -> Callable[[str, "DataRecipe"], Source]:
         splits = []
         for train in (True, False):
             try:
-                dataset = getattr(datasets, name)(recipe.folder, train=train, download=True)
+                Path(recipe.folder).mkdir(parents=True, exist_ok=True)
+                # Ranks that start together download once.
+                with FileLock(Path(recipe.folder) / ".download.lock"):
+                    dataset = getattr(datasets, name)(recipe.folder, train=train, download=True)
             except Exception as error:
                 raise UserError(
                     f"{recipe.name}: neither found in '{recipe.folder}' (data.folder) nor "

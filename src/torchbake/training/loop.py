@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..analysis.report import write_report
 from ..data.loaders import Data, Labelled, prepare
-from ..errors import UserError
+from ..errors import Stopped, UserError
 from ..evaluation import evaluate
 from ..methods import Batch
 from ..randomness import seed_for
@@ -25,7 +25,7 @@ from .parts import Parts, State, make_parts
 from .recipe import DataRecipe, Recipe
 from .run_folder import RunFolder
 from .schedule import learning_rate
-from .stopping import Interrupted, stop_requests
+from .stopping import stop_requests
 from .window import Window
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -50,7 +50,7 @@ def train(
 
     Raises:
         UserError: see `RunFolder.open` and the parts of the recipe; or the loss is not finite.
-        Interrupted: SIGINT or SIGTERM; a checkpoint was written first.
+        Stopped: SIGINT or SIGTERM; a checkpoint was written first.
     """
     run = RunFolder(folder)
     console = console or Console()
@@ -100,7 +100,7 @@ def train(
                     if saving or evaluating:
                         window.restart()  # its time is that of training alone
                     if stopping:
-                        raise Interrupted(
+                        raise Stopped(
                             f"stopped at step {state.step:,} of {parts.total:,}, checkpoint "
                             f"written; go on with --resume --out {run.path}"
                         )

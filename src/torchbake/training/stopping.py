@@ -9,10 +9,6 @@ from types import FrameType
 from .distributed import Ranks
 
 
-class Interrupted(Exception):
-    """The run was asked to stop, and has left a checkpoint to go on from."""
-
-
 @contextmanager
 def stop_requests(ranks: Ranks) -> Iterator[Callable[[], bool]]:
     """Whether SIGINT or SIGTERM came. Several ranks cannot stop at one step, and just end."""
