@@ -8,7 +8,6 @@ from typing import Any
 
 from torchbake.training.run_folder import describe_environment
 
-
 # Taken at the start: the working tree may change while a benchmark runs.
 _ENVIRONMENT = describe_environment()
 
