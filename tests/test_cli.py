@@ -28,7 +28,10 @@ def test_trains_beside_its_baseline_at_equal_images(tmp_path, monkeypatch, capsy
     rows = [re.findall(r"[\w.,-]+", line) for line in printed.splitlines() if line.startswith("│")]
     assert [(row[0], row[1]) for row in rows] == [("bake", "512"), ("cross-entropy", "512")]
     assert (tmp_path / "runs" / "digits-bake-seed3" / "model.safetensors").is_file()
-    assert (tmp_path / "runs" / "digits-bake-seed3-cross-entropy" / "report.html").is_file()
+    page = (tmp_path / "runs" / "digits-bake-seed3-cross-entropy" / "report.html").read_text()
+    assert f"{rows[1][2]}%" in page
+    assert "http" not in page
+    assert (tmp_path / "runs" / "digits-bake-seed3" / "environment.json").is_file()
     assert "runs/digits-bake-seed3 exists" in failing(capsys, "train", *SHORT, "--seed", "3")
     main(["train", "--resume", "--out", "runs/digits-bake-seed3"])
     capsys.readouterr()
@@ -79,6 +82,7 @@ def test_prints_the_whole_recipe(capsys):
         (["train", "--baseline", "bake"], "--baseline: the run itself uses bake"),
         (["train", "--baseline", "none"], "method.name: unknown method 'none'; known: bake, "),
         (["train", "--resume", "--overwrite"], "exclude each other"),
+        (["train", "--baseline", "--training.epoch", "anchors"], "--baseline: compares on equal"),
         (["train", "--data", "hf"], "data.name: expected 'hf:NAME', got 'hf'"),
         (["evaluate", "nowhere"], "nowhere is not a run folder: it has no recipe.yaml"),
     ],

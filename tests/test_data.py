@@ -14,7 +14,7 @@ from torchbake.data.loaders import TrainLoader, prepare
 from torchbake.data.memory import augmented, channel_statistics, cut_out, normalised
 from torchbake.data.sources import open_source
 from torchbake.errors import UserError
-from torchbake.training.recipe import DataRecipe
+from torchbake.recipe import DataRecipe
 
 CPU = torch.device("cpu")
 
@@ -126,6 +126,44 @@ def test_a_data_set_by_the_hubs_loader_with_text_labels(tmp_path):
     assert source.train.labels.tolist() == [1, 0, 1]
     with pytest.raises(UserError, match=r"Name one of picture, kind with data\.label_column"):
         open_source(DataRecipe(name=f"hf:{tmp_path}"))
+
+
+def test_parquet_in_folders_named_after_their_split(tmp_path):
+    parquet_files(tmp_path)
+    for split in ("train", "test"):
+        (tmp_path / "cats" / split).mkdir(parents=True)
+        (tmp_path / f"{split}-00000-of-00001.parquet").rename(
+            tmp_path / "cats" / split / "0000.parquet"
+        )
+    assert len(open_source(DataRecipe(name=f"parquet:{tmp_path}/cats")).test) == 6
+
+
+def test_numbers_as_labels_are_classes_in_order_and_others_are_refused(tmp_path):
+    buffer = io.BytesIO()
+    picture(1).save(buffer, "PNG")
+
+    def opened(kind, labels):
+        features = Features({"image": Image(), "label": Value(kind)})
+        records = [{"image": {"bytes": buffer.getvalue()}, "label": label} for label in labels]
+        for split in ("train", "test"):
+            Dataset.from_list(records, features=features).to_parquet(tmp_path / f"{split}.parquet")
+        return open_source(DataRecipe(name=f"parquet:{tmp_path}"))
+
+    source = opened("int64", [2_000_000, 3, 3])
+    assert source.classes == ["3", "2000000"]
+    assert source.train.labels.tolist() == [1, 0, 0]
+    with pytest.raises(UserError, match="must hold whole numbers or text, has float64"):
+        opened("float64", [0.5, 1.0])
+    with pytest.raises(UserError, match=r"labels must be from 0 to 0, found -1 to 0"):
+        opened("int64", [4, None])
+
+
+def test_sixteen_bits_a_channel_are_refused(tmp_path):
+    name = image_folder(tmp_path)
+    deep = Pillow.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000)
+    deep.save(tmp_path / "train" / "cat" / "0.png")
+    with pytest.raises(UserError, match="more than 8 bits a channel"):
+        open_source(DataRecipe(name=name)).train.load(0)
 
 
 def test_grey_and_colour(tmp_path):

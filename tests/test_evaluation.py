@@ -46,6 +46,11 @@ def test_does_not_depend_on_how_batches_are_cut(predictions):
         assert value == pytest.approx(measured(*predictions, batch=500)[name])
 
 
+def test_logits_that_are_not_numbers_do_not_break_it():
+    figures = measured(torch.full((3, 4), torch.nan), torch.tensor([0, 1, 2]))
+    assert np.isnan(figures["nll"])
+
+
 def test_fewer_than_five_classes():
     logits, labels = torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1])
     figures = measured(logits, labels)

@@ -59,6 +59,7 @@ def test_another_method_brings_its_own_settings():
         ("training.epochs", "1.5", "^training.epochs: .* got 1.5$"),
         ("schedule", "cosin", "^schedule.name: input should be 'constant', .* got 'cosin'$"),
         ("data.crop", "centre", "^data.crop: input should be 'none', 'pad' or 'resized'"),
+        ("method.name.x", "3", "^method.name: unknown method"),
         ("method", "bak", "^method.name: unknown method 'bak'; did you mean 'bake'"),
         ("method.omga", "0.5", "^method.omga: unknown key; did you mean 'method.omega'"),
         ("method.omega", "1.5", r"^method.omega must be in \[0, 1\), got 1.5$"),
@@ -84,6 +85,12 @@ def test_impossible_combinations_are_refused():
     ):
         with pytest.raises(UserError, match=message):
             load_recipe("digits/bake", overrides)
+
+
+def test_the_order_of_flags_does_not_matter():
+    flags = [("method.omega", "0.9"), ("method", "bake")]
+    for overrides in (flags, flags[::-1]):
+        assert load_recipe("digits/cross-entropy", overrides).method["omega"] == 0.9
 
 
 def test_several_mistakes_are_all_named():

@@ -151,6 +151,30 @@ def test_small_groups_are_joined_so_that_whole_ones_are_not_cut():
     assert joined == [[1, 3], [1, 3]]
 
 
+@pytest.mark.parametrize("sizes", [[1] + [20] * 5, [3] + [20] * 5, [1, 1] + [40] * 4])
+def test_small_classes_are_seen_though_the_last_batch_is_left_out(sizes):
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    sampler = ClassGroupedBatchSampler(labels, 20, partners=3, drop_last=True)
+    seen = torch.zeros(len(sizes))
+    for _ in range(50):
+        for batch in sampler:
+            seen += labels[batch].bincount(minlength=len(sizes))
+    assert (seen / 50 / torch.tensor(sizes) > 0.8).all()
+
+
+def test_no_rank_has_more_than_a_batch_of_the_last():
+    for batch_size, world, images in ((8, 2, 15), (8, 3, 23), (32, 4, 127), (6, 2, 11)):
+        last = [
+            list(
+                ClassGroupedBatchSampler(
+                    [0] * images, batch_size, partners=3, rank=rank, world_size=world
+                )
+            )[-1]
+            for rank in range(world)
+        ]
+        assert max(map(len, last)) <= batch_size
+
+
 def test_an_image_without_a_classmate_is_kept_alone():
     sampler = ClassGroupedBatchSampler([0, 1, 1, 1], 4, partners=3, epoch="anchors")
     drawn = Counter(image for batch in sampler for image in batch)

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from torchbake.training.recipe import ScheduleRecipe
+from torchbake.recipe import ScheduleRecipe
 from torchbake.training.schedule import learning_rate
 
 

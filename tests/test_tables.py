@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -7,6 +8,13 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import tables  # noqa: E402
+
+
+def test_figures_come_from_committed_code():
+    for path in (ROOT / "results").glob("*.json"):
+        commit = json.loads(path.read_text(encoding="utf-8"))["environment"]["commit"]
+        assert commit, path
+        assert "dirty" not in commit, path
 
 
 @pytest.mark.parametrize("path", tables.pages(), ids=lambda path: path.name)

@@ -64,7 +64,6 @@ def test_a_run_folder_has_everything(tmp_path):
         "checkpoints/last.pt",
         "model.safetensors",
         "model_ema.safetensors",
-        "report.html",
     }
     records = RunFolder(folder).read_metrics()
     trained = [record for record in records if record["kind"] == "train"]
@@ -82,10 +81,6 @@ def test_a_run_folder_has_everything(tmp_path):
         metadata = file.metadata()
     assert json.loads(metadata["classes"]) == [str(c) for c in range(10)]
     assert json.loads((folder / "environment.json").read_text())["packages"]["torch"]
-    page = (folder / "report.html").read_text()
-    assert f"{final['top1']:.2f}%" in page
-    assert "http://" not in page
-    assert "https://" not in page
 
 
 def test_the_same_recipe_gives_the_same_weights(tmp_path):
@@ -203,7 +198,6 @@ def test_a_run_killed_in_an_epoch_goes_on_bit_for_bit(tmp_path):
     assert process.wait() == -signal.SIGKILL
     saved = torch.load(tmp_path / "cut" / "checkpoints" / "last.pt", weights_only=True)
     assert 0 < saved["state"]["step"] < 240
-    assert saved["state"]["step"] % 4  # in the middle of an epoch of 4 steps
     run([*command, "cut", "--resume"], tmp_path)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
@@ -303,12 +297,20 @@ def test_all_schedules_and_tensorboard(tmp_path):
     [
         (("training.device", "cuda:7"), "training.device: 'cuda:7' is not to be had here"),
         (("training.batch_size", "400"), "400 is more than the 300 training images"),
-        (("model", "resnet20x"), "unknown model 'resnet20x'; did you mean 'resnet20'"),
     ],
 )
 def test_what_cannot_be_had_is_said(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         train(recipe(change), tmp_path / "run", console=QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_replaces_nothing(tmp_path):
+    folder = tmp_path / "run"
+    train(recipe(), folder, console=QUIET)
+    with pytest.raises(UserError, match="unknown model 'resnet20x'; did you mean 'resnet20'"):
+        train(recipe(("model", "resnet20x")), folder, overwrite=True, console=QUIET)
+    assert weights(folder)
 
 
 def test_recipes_are_frozen():

@@ -4,6 +4,7 @@ Heavy modules are imported by the command that needs them, so that help is insta
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from . import __version__
 from .errors import Stopped, UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from .training.recipe import Recipe
+    from .recipe import Recipe
 
 DEFAULT_RECIPE = "digits/bake"
 
@@ -101,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     evaluate.add_argument("--ema", action="store_true", help="the average of the weights")
+    evaluate.add_argument("--data", metavar="NAME", help="in place of the run's data.name")
+    evaluate.add_argument("--device", metavar="NAME", help="in place of the run's training.device")
     evaluate.set_defaults(command=_evaluate)
 
     listing = commands.add_parser("list", help="list what there is by name")
@@ -152,6 +155,11 @@ def _train(options: argparse.Namespace) -> None:
     runs = [(out, recipe)]
     if options.baseline is not None:
         other = load_recipe(name, [*overrides, ("method", options.baseline)])
+        if recipe.training.epoch == "anchors":
+            raise UserError(
+                "--baseline: compares on equal images, of which an epoch of anchors has more with "
+                "partners; use --training.epoch images"
+            )
         if other.method["name"] == recipe.method["name"]:
             raise UserError(f"--baseline: the run itself uses {other.method['name']}")
         runs.append((out.with_name(f"{out.name}-{other.method['name']}"), other))
@@ -162,14 +170,22 @@ def _run_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool
     from rich.console import Console
     from rich.table import Table
 
+    from .analysis.report import write_report
     from .training.loop import train
+    from .training.run_folder import RunFolder
 
-    console = Console()
+    first = os.environ.get("RANK", "0") == "0"
+    console = Console(quiet=not first)
+    if first:
+        for folder, recipe in runs:
+            RunFolder(folder).check(recipe, resume=resume, overwrite=overwrite)
     table = Table("method", "images seen", "test top-1 %", "NLL", "ECE %", "seconds")
     for column in table.columns[1:]:
         column.justify = "right"
     for folder, recipe in runs:
         final = train(recipe, folder, resume=resume, overwrite=overwrite, console=console)
+        if first:
+            write_report(RunFolder(folder))
         for prefix, label in (("", ""), ("ema_", " (EMA)")):
             if f"{prefix}top1" in final:
                 table.add_row(
@@ -196,30 +212,41 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     from .training.evaluate import evaluate_run
 
-    figures = evaluate_run(options.run, ema=options.ema, console=Console(stderr=True))
+    figures = evaluate_run(
+        options.run,
+        ema=options.ema,
+        data_name=options.data,
+        device_name=options.device,
+        console=Console(stderr=True),
+    )
     for name, value in figures.items():
         print(f"{name} {value:.4f}")
 
 
 def _list(options: argparse.Namespace) -> None:
-    names: Sequence[str]
+    """Names, one a line; on a terminal with a word about each where there is one."""
+    about: dict[str, str] = {}
     if options.what == "recipes":
-        from .training.recipe_files import list_recipes
+        from .training.recipe_files import list_recipes, load_recipe
 
-        names = list_recipes()
+        about = {name: load_recipe(name).description for name in list_recipes()}
     elif options.what == "models":
         from .models import list_models
 
-        names = list_models()
+        about = dict.fromkeys(list_models(), "")
     elif options.what == "methods":
         from .methods import METHODS
 
-        names = sorted(METHODS)
+        about = {name: (METHODS[name].__doc__ or "").splitlines()[0] for name in sorted(METHODS)}
     else:
         from .data.sources import SOURCES
 
-        names = [f"{name}:{kind.takes_place}".rstrip(":") for name, kind in SOURCES.items()]
-    print("\n".join(names))
+        about = {
+            f"{name}:{kind.takes_place}".rstrip(":"): kind.about for name, kind in SOURCES.items()
+        }
+    width = max(map(len, about))
+    for name, words in about.items():
+        print(f"{name:{width}}  {words}".rstrip() if sys.stdout.isatty() else name)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Batch knowledge ensembling: soft targets from the other images of a mini-batch.
 
 Ge et al., "Self-distillation with Batch Knowledge Ensembling Improves ImageNet Classification",
-arXiv 2104.13298. Pure functions of tensors; nothing here carries gradients.
+arXiv 2104.13298. Pure functions of tensors; the targets carry no gradient.
 """
 
 import torch
@@ -51,7 +51,8 @@ def propagate(
     mean = predictions.mean(dim=0)
     system = torch.eye(len(affinity), dtype=affinity.dtype, device=affinity.device)
     system = system.sub_(affinity, alpha=omega)
-    difference = torch.linalg.solve(system, predictions - mean)
+    # The system is never singular, so the check that would wait for the device is left out.
+    difference, _ = torch.linalg.solve_ex(system, predictions - mean)
     # Rounding may leave a probability of zero a hair below it, where a logarithm is undefined.
     return (mean + (1 - omega) * difference).clamp_(min=0)
 

@@ -37,7 +37,7 @@ class Metrics:
         counts = (torch.ones_like(losses), correct[:, 0], correct.any(dim=1), losses)
         self.sums += torch.stack([value.to(self.sums.dtype).sum() for value in counts])
         confidence = logits.softmax(dim=1).amax(dim=1).to(self.bins.dtype)
-        which = (confidence * BINS).long().clamp(max=BINS - 1)
+        which = (confidence * BINS).long().clamp(0, BINS - 1)
         self.bins[0].index_add_(0, which, confidence)
         self.bins[1].index_add_(0, which, correct[:, 0].to(self.bins.dtype))
 

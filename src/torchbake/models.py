@@ -118,7 +118,8 @@ def create_model(
         UserError: an unknown name, weights that cannot be had, or a model that gives no features
             before one linear classifier, or does not take such images.
     """
-    own = ":" in name
+    hub = name.startswith(("hf-hub:", "hf_hub:"))
+    own = ":" in name and not hub
     if (own or name in NETWORKS) and (pretrained or drop_rate):
         raise UserError(f"model '{name}' is not timm's: it takes no pretrained and no drop_rate")
     try:
@@ -126,7 +127,7 @@ def create_model(
             network = _imported(name)(num_classes)
         elif name in NETWORKS:
             network = NETWORKS[name](num_classes, in_chans)
-        elif timm.is_model(name.split(".")[0]):
+        elif hub or timm.is_model(name.split(".")[0]):
             network = timm.create_model(
                 name,
                 pretrained=pretrained,
@@ -141,11 +142,11 @@ def create_model(
     except Exception as error:
         raise UserError(f"model '{name}' cannot be made: {_first_line(error)}") from error
     if classifier is None and features is None:
-        classifier = _classifier_name(network)
+        classifier = _classifier_name(network, num_classes)
         if classifier is None:
-            hint = "; name its classifier or features layer" if own else ""
             raise UserError(
-                f"model '{name}' gives no features: no single linear classifier was found{hint}"
+                f"model '{name}' gives no features: no single linear classifier was found; "
+                "name its classifier or features layer"
             )
     model = Classifier(network, classifier=classifier, features=features)
     _try_once(model, name, num_classes, (1, in_chans, image_size, image_size))
@@ -162,11 +163,20 @@ def _imported(name: str) -> Any:
         sys.path.remove("")
 
 
-def _classifier_name(network: nn.Module) -> str | None:
+def _classifier_name(network: nn.Module, num_classes: int) -> str | None:
     """The name of the layer that makes the logits, where the network says which it is."""
-    last: Any = getattr(network, "get_classifier", lambda: getattr(network, "fc", None))()
-    names = [name for name, module in network.named_modules() if module is last]
-    return names[0] if names and isinstance(last, nn.Linear | nn.Conv2d) else None
+    head: Any = getattr(network, "get_classifier", lambda: getattr(network, "fc", None))()
+    if not isinstance(head, nn.Module):
+        return None
+    within = {id(module) for module in head.modules()}
+    names = [
+        name
+        for name, module in network.named_modules()
+        if id(module) in within
+        and num_classes
+        in (getattr(module, "out_features", None), getattr(module, "out_channels", None))
+    ]
+    return names[0] if len(names) == 1 else None
 
 
 def _try_once(model: Classifier, name: str, num_classes: int, shape: tuple[int, ...]) -> None:

@@ -29,9 +29,9 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
 
     Group members are contiguous (a, p, p, a, p, p). Every batch has exactly `batch_size` images,
     except a last one; smaller groups are joined to fill the place of a whole one where they can.
-    A group stands across the end of a batch, part in each, only where groups cannot be made to
-    fill it: when `batch_size` is no multiple of `partners + 1`, or among the leftovers of small
-    classes, which come at the epoch's end.
+    A group is cut only where groups cannot be made to fill a place: when `batch_size` is no
+    multiple of `partners + 1`, and a few for what smaller groups leave over. Which images come
+    last, and with `drop_last` not at all, is another random choice in each epoch.
 
     The epoch's batches are a pure function of (labels, seed, epoch, batch_size × world_size).
     Rank r of w takes the r-th part of each batch of `batch_size × w` images; all ranks have the
@@ -181,9 +181,11 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         """This rank's part of the last, smaller batch; whole groups where there are enough."""
         if len(rest) < self.world_size:
             rest = rest.repeat(self.world_size)[: self.world_size]
-        unit = self.partners + 1 if len(rest) >= self.world_size * (self.partners + 1) else 1
+        unit = self.partners + 1
+        if len(rest) < self.world_size * unit or self.batch_size % unit:
+            unit = 1
         start, end = (
-            len(rest) if r == self.world_size else len(rest) * r // self.world_size // unit * unit
+            min(-(-len(rest) * r // (self.world_size * unit)) * unit, len(rest))
             for r in (self.rank, self.rank + 1)
         )
         return rest[start:end]
@@ -214,8 +216,20 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
             partners = by_class[around.add_(starts[:, None])]
             partners[lengths == 1] = -1
             groups = torch.cat([by_class[:, None], partners], dim=1)
-        order = groups[_arranged(lengths, size, generator)].flatten()
-        return order[order >= 0]
+        groups = torch.cat([groups, torch.full((1, size), -1)])
+        places, left = _arranged(lengths, size, generator)
+        members = torch.cat([groups[places].flatten(), groups[left].flatten()])
+        members = members[members >= 0]
+        # The places of whole groups, shuffled. The last images, which fill none, change seats with
+        # as many of a random place, so that it is not always the same ones that come last.
+        rest = len(members) % size
+        rows = members[: len(members) - rest].view(-1, size)
+        rows = rows[torch.randperm(len(rows), generator=generator)]
+        last = members[len(members) - rest :]
+        if rest and len(rows):
+            row = int(torch.randint(len(rows), (), generator=generator))
+            last, rows[row, :rest] = rows[row, :rest].clone(), last
+        return torch.cat([rows.flatten(), last])
 
 
 def _class_numbers(labels: Any) -> Int[Tensor, " n"]:
@@ -253,10 +267,11 @@ def _partner_offsets(
 
 def _arranged(
     lengths: Int[Tensor, " groups"], size: int, generator: torch.Generator
-) -> Int[Tensor, " groups"]:
-    """A random order of groups in which smaller ones together fill the place of a whole one.
+) -> tuple[Int[Tensor, "places size"], Int[Tensor, " left"]]:
+    """Which groups share a place of `size` images, and which are left, as no others fill it.
 
-    Groups that cannot be joined to exactly `size` images come last.
+    A row names the groups of one place; a column that is not needed names the group behind the
+    last, which the caller keeps empty.
     """
     waiting = {
         length: ids[torch.randperm(len(ids), generator=generator)]
@@ -267,18 +282,15 @@ def _arranged(
     for largest in range(size, 0, -1):
         while pattern := _filling(waiting, largest, size):
             times = min(len(waiting[length]) // count for length, count in pattern.items())
-            place = torch.full((times, size), -1)
+            place = torch.full((times, size), len(lengths))
             column = 0
             for length, count in pattern.items():
                 taken, waiting[length] = waiting[length].tensor_split([times * count])
                 place[:, column : column + count] = taken.view(times, count)
                 column += count
             places.append(place)
-    filled = torch.cat(places)
-    filled = filled[torch.randperm(len(filled), generator=generator)].flatten()
     left = torch.cat([torch.empty(0, dtype=torch.long), *waiting.values()])
-    left = left[torch.randperm(len(left), generator=generator)]
-    return torch.cat([filled[filled >= 0], left])
+    return torch.cat(places), left[torch.randperm(len(left), generator=generator)]
 
 
 def _filling(waiting: dict[int, Tensor], largest: int, size: int) -> dict[int, int]:

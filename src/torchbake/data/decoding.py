@@ -17,7 +17,13 @@ def decode(encoded: bytes, channels: int, name: str) -> UInt8[Tensor, "channels 
     """
     try:
         with Image.open(io.BytesIO(encoded)) as image:
+            if image.mode.startswith(("I", "F")):  # conversion would clip them to white
+                raise UserError(
+                    f"{name}: has more than 8 bits a channel ({image.mode}); expected 8"
+                )
             return F.pil_to_tensor(image.convert("L" if channels == 1 else "RGB"))
+    except UserError:
+        raise
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{name}: cannot be read as an image: {error}") from None
 

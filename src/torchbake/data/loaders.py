@@ -1,5 +1,6 @@
 """Images on their way to the model: from memory, or streamed through worker processes."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,9 +12,10 @@ from torchvision.transforms import v2
 from .._shapes import Float, Int, Tensor, UInt8
 from ..errors import UserError
 from ..randomness import seed_for
+from ..recipe import DataRecipe
 from ..sampling import ClassGroupedBatchSampler
-from ..training.recipe import DataRecipe
 from .memory import (
+    LIMIT,
     augmentation_numbers,
     augmented,
     channel_statistics,
@@ -59,7 +61,8 @@ class Data:
     ) -> Iterator[Labelled]:
         """This rank's share of the test images, in order, as they are."""
         labels = self.source.test.labels
-        parts = torch.arange(rank, len(labels), world_size).split(batch_size)
+        own = torch.arange(len(labels))[rank::world_size]
+        parts = own.split(batch_size) if len(own) else ()
         if self.pixels is not None:
             for part in parts:
                 yield self._labelled(self.pixels[1][part], part, device)
@@ -92,8 +95,8 @@ def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Da
         progress: called with a split's name, images decoded and their number.
 
     Raises:
-        UserError: see `open_source`; images of different sizes without `image_size`, or that do
-            not fit in memory though `in_memory` is true.
+        UserError: see `open_source`; images of different sizes without `image_size`, or of
+            another one though `in_memory` is true.
     """
     source = open_source(recipe)
     first = source.train.load(0)
@@ -106,24 +109,20 @@ def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Da
         )
     pixels = None
     if recipe.in_memory is not False and recipe.crop != "resized":
-        train = decoded(
-            source.train,
-            (size, size),
-            recipe.workers,
-            lambda n: progress("training", n, len(source.train)),
-        )
-        test = train is not None and decoded(
-            source.test,
-            (size, size),
-            recipe.workers,
-            lambda n: progress("test", n, len(source.test)),
-        )
-        if train is not None and isinstance(test, Tensor):
+        limit = math.inf if recipe.in_memory else LIMIT
+
+        def pixels_of(split: Split, name: str) -> Tensor | None:
+            return decoded(
+                split, (size, size), limit, recipe.workers, lambda n: progress(name, n, len(split))
+            )
+
+        train = pixels_of(source.train, "training")
+        test = None if train is None else pixels_of(source.test, "test")
+        if train is not None and test is not None:
             pixels = train, test
     if pixels is None and recipe.in_memory:
         raise UserError(
-            f"data.in_memory: the images of '{recipe.name}' are not all of {size} × {size} pixels "
-            "or do not fit in memory"
+            f"data.in_memory: the images of '{recipe.name}' are not all of {size} × {size} pixels"
         )
     if pixels is None and recipe.image_size is None:
         raise UserError(f"data.image_size: give one: the images of '{recipe.name}' differ in size")
@@ -195,13 +194,8 @@ class TrainLoader:
                 pixels = self.pixels[indices.repeat(self.views)]
                 yield self._finished(pixels, indices, views, epoch)
             return
-        self._keys.batches = [
-            [
-                (epoch, i, v)
-                for i, v in zip(indices.repeat(self.views).tolist(), views.tolist(), strict=True)
-            ]
-            for indices, views in numbers
-        ]
+        self._keys.epoch = epoch
+        self._keys.batches = [(indices.repeat(self.views), views) for indices, views in numbers]
         for (indices, views), pixels in zip(numbers, self._loader, strict=True):
             yield self._finished(
                 _checked(pixels).to(self.device, non_blocking=True),
@@ -244,10 +238,13 @@ class _Keys:
     """The keys of the epoch at hand, as a batch sampler."""
 
     def __init__(self) -> None:
-        self.batches: list[list[tuple[int, int, int]]] = []
+        self.epoch = 0
+        self.batches: list[tuple[Tensor, Tensor]] = []  # images, views
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        return iter(self.batches)
+        for images, views in self.batches:
+            pairs = zip(images.tolist(), views.tolist(), strict=True)
+            yield [(self.epoch, image, view) for image, view in pairs]
 
     def __len__(self) -> int:
         return len(self.batches)

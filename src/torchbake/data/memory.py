@@ -10,29 +10,31 @@ from torch.utils.data import DataLoader, Dataset
 from .._shapes import Float, Int, Tensor, UInt8
 from ..errors import UserError
 from ..randomness import uniform_for
-from ..training.recipe import DataRecipe
+from ..recipe import DataRecipe
 from .sources import Split
 
 LIMIT = 4 * 2**30
-"""Bytes of pixels up to which a data set is kept in memory without being told to."""
+"""Bytes of pixels up to which a split is kept in memory without being told to."""
 
 
 def decoded(
     split: Split,
     size: tuple[int, int],
+    limit: float = LIMIT,
     workers: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> UInt8[Tensor, "n ch h w"] | None:
     """All images of a split, or None if they are not all of this size (h, w) or too many.
 
     Args:
+        limit: bytes of pixels that are too many.
         workers: processes that decode; 0 for this one alone.
         progress: called now and then with the number of images done.
     """
     if split.pixels is not None:
         return split.pixels if split.pixels.shape[2:] == size else None
     first = split.load(0)
-    if first.shape[1:] != size or len(split) * first.numel() > LIMIT:
+    if first.shape[1:] != size or len(split) * first.numel() > limit:
         return None
     pixels = torch.empty((len(split), *first.shape), dtype=torch.uint8)
     done = 0

@@ -15,7 +15,7 @@ from ..randomness import generator_for
 from .decoding import decode, with_channels
 
 if TYPE_CHECKING:
-    from ..training.recipe import DataRecipe
+    from ..recipe import DataRecipe
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,14 @@ from .decoding import decode
 from .sources import Source, Split, pick_split
 
 if TYPE_CHECKING:
-    from ..training.recipe import DataRecipe
+    from ..recipe import DataRecipe
+
+
+SPLITS = ("train", "test", "val", "valid", "validation")
 
 
 def open_parquet(pattern: str, recipe: "DataRecipe") -> Source:
-    """Parquet files; the word train, test, val, valid or validation in a name tells its split."""
+    """Parquet files; a word of `SPLITS` in a file's or folder's name tells its split."""
     expanded = Path(pattern).expanduser()
     if expanded.is_dir():
         expanded = expanded / "**" / "*.parquet"
@@ -27,8 +30,10 @@ def open_parquet(pattern: str, recipe: "DataRecipe") -> Source:
         raise UserError(f"{recipe.name}: no file matches {expanded}")
     splits: dict[str, list[str]] = {}
     for path in paths:
-        words = re.findall("[a-z]+", Path(path).stem.lower())
-        known = [word for word in words if word in ("train", "test", "val", "valid", "validation")]
+        # The file's own name tells, or else the nearest folder's: train/0000.parquet.
+        parts = [Path(path).stem, *(parent.name for parent in Path(path).parents)]
+        words = [word for part in parts for word in re.findall("[a-z]+", part.lower())]
+        known = [word for word in words if word in SPLITS]
         splits.setdefault(known[0] if known else Path(path).stem, []).append(path)
     return _opened("parquet", recipe, splits)
 
@@ -55,11 +60,12 @@ def _opened(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] | Non
     test = tables[pick_split("test", recipe.test_split, list(tables), recipe.name)]
     image = _column(train, recipe.image_column, "image", datasets.Image, recipe.name)
     label = _column(train, recipe.label_column, "label", datasets.ClassLabel, recipe.name)
-    classes = _class_names(train, test, label)
+    values = _class_names(train, test, label, recipe.name)
+    names = getattr(train.features[label], "names", values)
     return Source(
-        _split(train, image, label, classes, datasets.Image, recipe),
-        _split(test, image, label, classes, datasets.Image, recipe),
-        classes,
+        _split(train, image, label, values, datasets.Image, recipe),
+        _split(test, image, label, values, datasets.Image, recipe),
+        [str(name) for name in names],
     )
 
 
@@ -81,25 +87,24 @@ def _column(table: Any, given: str | None, role: str, kind: type, source: str) -
     )
 
 
-def _class_names(train: Any, test: Any, label: str) -> list[str]:
+def _class_names(train: Any, test: Any, label: str, source: str) -> list[str | int]:
+    """The classes by what the column holds: a ClassLabel's numbers, or its values in order."""
     feature = train.features[label]
     if hasattr(feature, "names"):
-        return list(feature.names)
-    values = set(train.unique(label)) | set(test.unique(label))
-    if all(isinstance(value, int) for value in values):
-        return [str(number) for number in range(max(values) + 1)]
-    return sorted(str(value) for value in values)
+        return list(range(len(feature.names)))
+    kind = str(getattr(feature, "dtype", feature))
+    if not kind.startswith(("int", "uint", "string", "large_string", "bool")):
+        raise UserError(f"{source}: column '{label}' must hold whole numbers or text, has {kind}")
+    return sorted({*train.unique(label), *test.unique(label)} - {None})
 
 
 def _split(
-    table: Any, image: str, label: str, classes: list[str], kind: type, recipe: "DataRecipe"
+    table: Any, image: str, label: str, values: list[str | int], kind: type, recipe: "DataRecipe"
 ) -> Split:
-    labels = table[label][:]
-    if labels and isinstance(labels[0], str):
-        numbers = {class_name: number for number, class_name in enumerate(classes)}
-        labels = [numbers[value] for value in labels]
+    numbers = {value: number for number, value in enumerate(values)}
+    # A test split without labels has -1 in a ClassLabel.
+    labels = [numbers.get(value, -1) for value in table[label]]
     encoded = table.select_columns([image]).cast_column(image, kind(decode=False))
-
     load = partial(_load_row, encoded, image, recipe.channels or 3, recipe.name)
     return Split(torch.tensor(labels, dtype=torch.long), load)
 

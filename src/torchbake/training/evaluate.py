@@ -1,5 +1,6 @@
 """A run's model, measured again on its test images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,8 +15,19 @@ from .parts import make_model
 from .run_folder import RunFolder
 
 
-def evaluate_run(folder: Path, *, ema: bool, console: Console) -> dict[str, float]:
+def evaluate_run(
+    folder: Path,
+    *,
+    ema: bool = False,
+    data_name: str | None = None,
+    device_name: str | None = None,
+    console: Console,
+) -> dict[str, float]:
     """The figures of `evaluation.Metrics` for the finished run in `folder`.
+
+    Args:
+        ema: of the average of the weights.
+        data_name, device_name: in place of the recipe's `data.name` and `training.device`.
 
     Raises:
         UserError: no run folder, no weights in it, or weights of another network.
@@ -26,9 +38,9 @@ def evaluate_run(folder: Path, *, ema: bool, console: Console) -> dict[str, floa
     if not weights.is_file():
         hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
         raise UserError(f"{folder}: there is no {weights.name} yet; {hint}")
-    device = find_device(recipe.training.device, 0)
-    data = prepare_data(recipe.data, console)
-    model = make_model(recipe, data)
+    device = find_device(device_name or recipe.training.device, 0)
+    data = prepare_data(replace(recipe.data, name=data_name or recipe.data.name), console)
+    model = make_model(recipe, data, pretrained=False)
     try:
         model.network.load_state_dict(load_file(weights))
     except (RuntimeError, SafetensorError) as error:

@@ -12,17 +12,16 @@ from rich.console import Console
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..analysis.report import write_report
 from ..data.loaders import Data, Labelled, prepare
 from ..errors import Stopped, UserError
 from ..evaluation import evaluate
 from ..methods import Batch
 from ..randomness import seed_for
+from ..recipe import DataRecipe, Recipe
 from .checkpoint import load_checkpoint, save_checkpoint, save_weights
 from .distributed import Ranks, joined_ranks
 from .log import Log
 from .parts import Parts, State, make_parts
-from .recipe import DataRecipe, Recipe
 from .run_folder import RunFolder
 from .schedule import learning_rate
 from .stopping import stop_requests
@@ -58,10 +57,13 @@ def train(
     with joined_ranks(settings.device) as ranks:
         console = console if ranks.first else Console(quiet=True)
         if ranks.first:
-            run.open(recipe, resume=resume, overwrite=overwrite)
+            run.check(recipe, resume=resume, overwrite=overwrite)
+        # Nothing is replaced or made before all that the recipe names is there.
+        parts = make_parts(recipe, prepare_data(recipe.data, console), ranks)
+        if ranks.first:
+            run.open(recipe, overwrite=overwrite)
         if ranks.world_size > 1:
             dist.barrier()
-        parts = make_parts(recipe, prepare_data(recipe.data, console), ranks)
         state = State()
         if run.checkpoint.is_file():
             state = parts.load_checkpoint(load_checkpoint(run.checkpoint))
@@ -92,6 +94,8 @@ def train(
                     evaluating = last or (epoch_done and (epoch + 1) % settings.eval_every == 0)
                     if saving or evaluating or state.step % settings.log_every == 0:
                         _record_window(window, log, parts, state, lr, recipe)
+                    if saving or evaluating:
+                        _check_finite(parts, state)
                     if evaluating:
                         final = _evaluated(recipe, parts, ranks)
                         log.record("eval", state.step, state.images, **final)
@@ -159,10 +163,7 @@ def _record_window(
     means, images, seconds = window.close()
     state.seconds += seconds
     if not math.isfinite(means["loss"]):
-        raise UserError(
-            f"the loss is {means['loss']} at step {state.step:,}: try a smaller optimizer.lr, "
-            "optimizer.clip_grad_norm or schedule.warmup_steps; the last checkpoint is kept"
-        )
+        raise _not_finite(f"the loss is {means['loss']}", state)
     left = (parts.total - state.step) * recipe.training.batch_size * seconds / images
     log.record(
         "train",
@@ -175,12 +176,28 @@ def _record_window(
     )
 
 
+def _check_finite(parts: Parts, state: State) -> None:
+    """The loss of a step tells nothing of the weights behind it, which are what is saved."""
+    if not all(bool(weight.isfinite().all()) for weight in parts.model.parameters()):
+        raise _not_finite("the weights are not finite", state)
+
+
+def _not_finite(what: str, state: State) -> UserError:
+    return UserError(
+        f"{what} at step {state.step:,}: try a smaller optimizer.lr, optimizer.clip_grad_norm or "
+        "schedule.warmup_steps; the last checkpoint is kept"
+    )
+
+
 def _evaluated(recipe: Recipe, parts: Parts, ranks: Ranks) -> dict[str, float]:
     """The figures of the model on the test images, and of the EMA with `ema_` before."""
     figures: dict[str, float] = {}
     precision = PRECISIONS[recipe.training.precision]
     for prefix, model in (("", parts.model), ("ema_", parts.average)):
         if model is not None:
+            if ranks.world_size > 1:  # statistics of normalisation are those that are saved
+                for buffer in model.buffers():
+                    dist.broadcast(buffer, 0)
             batches = parts.data.test_batches(256, ranks.device, ranks.rank, ranks.world_size)
             measured = evaluate(model, batches, ranks.device, precision)
             figures |= {prefix + name: value for name, value in measured.items()}
@@ -188,7 +205,7 @@ def _evaluated(recipe: Recipe, parts: Parts, ranks: Ranks) -> dict[str, float]:
 
 
 def _write_results(recipe: Recipe, run: RunFolder, parts: Parts) -> None:
-    """The weights, with what is needed to use them, and the report."""
+    """The weights, with what is needed to use them."""
     metadata = {
         "model": recipe.model.name,
         "classes": json.dumps(parts.data.source.classes, ensure_ascii=False),
@@ -200,7 +217,6 @@ def _write_results(recipe: Recipe, run: RunFolder, parts: Parts) -> None:
     save_weights(run.weights, parts.model, metadata)
     if parts.average is not None:
         save_weights(run.ema_weights, parts.average.module, metadata)
-    write_report(run)
 
 
 def prepare_data(recipe: DataRecipe, console: Console) -> Data:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from .recipe import OptimizerRecipe
+from ..recipe import OptimizerRecipe
 
 
 def make_optimizer(

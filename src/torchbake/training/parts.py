@@ -13,10 +13,10 @@ from ..errors import UserError
 from ..methods import Method, Task
 from ..models import Classifier, create_model
 from ..randomness import seed_for
+from ..recipe import Recipe
 from ..sampling import ClassGroupedBatchSampler
 from .distributed import Ranks
 from .optimizer import make_optimizer
-from .recipe import Recipe
 from .recipe_files import make_method
 
 
@@ -73,15 +73,19 @@ class Parts:
         return State(**saved["state"])
 
 
-def make_model(recipe: Recipe, data: Data) -> Classifier:
-    """The recipe's network for this data set, freshly initialised from the recipe's seed."""
+def make_model(recipe: Recipe, data: Data, *, pretrained: bool = True) -> Classifier:
+    """The recipe's network for this data set, freshly initialised from the recipe's seed.
+
+    Args:
+        pretrained: take timm's weights if the recipe says so.
+    """
     torch.manual_seed(seed_for("model", recipe.seed))
     return create_model(
         recipe.model.name,
         len(data.source.classes),
         in_chans=data.channels,
         image_size=data.image_size,
-        pretrained=recipe.model.pretrained,
+        pretrained=recipe.model.pretrained and pretrained,
         drop_rate=recipe.model.drop_rate,
         classifier=recipe.model.classifier,
         features=recipe.model.features,
@@ -98,11 +102,13 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
     rank_batch, rest = divmod(training.batch_size, ranks.world_size)
     method = make_method(recipe.method)
     piece, uneven = divmod(rank_batch, training.accumulate)
-    if rest or uneven or piece <= method.partners:
+    group = method.partners + 1
+    cut = piece % group if ranks.world_size > 1 or training.accumulate > 1 else 0
+    if rest or uneven or cut or piece < group:
         raise UserError(
-            f"training.batch_size: {training.batch_size} images cannot be shared evenly by "
-            f"{ranks.world_size} ranks in {training.accumulate} part(s) with room for groups of "
-            f"{method.partners + 1}"
+            f"training.batch_size: {training.batch_size} images cannot be shared by "
+            f"{ranks.world_size} ranks in {training.accumulate} part(s) each so that all have "
+            f"equally many whole groups of {group} images (method.partners + 1)"
         )
     labels = data.source.train.labels
     if len(labels) < training.batch_size:
@@ -115,6 +121,10 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
     with torch.no_grad():
         num_features = model.eval()(blank).features.shape[1]
     method.setup(Task(len(data.source.classes), len(labels), num_features))
+    if ranks.world_size > 1 and method.state_dict():
+        raise UserError(
+            f"method.name: '{recipe.method['name']}' keeps state, which several ranks cannot share"
+        )
     method.to(ranks.device).train()
     average = None
     if training.ema_decay is not None:

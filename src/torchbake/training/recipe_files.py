@@ -12,7 +12,7 @@ import yaml
 
 from ..errors import UserError, did_you_mean
 from ..methods import METHODS, Method
-from .recipe import Recipe
+from ..recipe import Recipe
 
 Overlay = dict[str, Any]
 
@@ -29,13 +29,14 @@ def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
     Args:
         name: such as `digits/bake`, or the path of a YAML file.
         overrides: pairs such as ("optimizer.lr", "0.1"); the value is read as YAML. A section's
-            own name stands for its `name` key: ("method", "cross-entropy").
+            own name stands for its `name` key, ("method", "cross-entropy"), and goes first.
 
     Raises:
         UserError: an unknown name or key, a wrong type or value, an impossible combination.
     """
     overlay = _read(name)
-    for key, text in overrides:
+    # First the names of sections, since another method drops the settings of the former.
+    for key, text in sorted(overrides, key=lambda override: "." in override[0]):
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
@@ -74,7 +75,7 @@ def make_method(section: Mapping[str, Any]) -> Method:
 def _method_section(section: Mapping[str, Any]) -> Overlay:
     """The section with its values checked against the method's signature, defaults filled in."""
     name = section.get("name")
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         hint = did_you_mean(str(name), METHODS) or f"; known: {', '.join(sorted(METHODS))}"
         raise UserError(f"method.name: unknown method {name!r}{hint}")
     parameters = inspect.signature(METHODS[name]).parameters
@@ -93,11 +94,6 @@ def dump_recipe(recipe: Recipe) -> str:
     """The whole recipe as YAML that `load_recipe` reads back."""
     plain = {k: v for k, v in asdict(recipe).items() if k != "description" or v}
     return yaml.safe_dump(_listed(plain), sort_keys=False, allow_unicode=True)
-
-
-def keys() -> list[str]:
-    """The dotted keys of a recipe, without those of the methods."""
-    return _keys(Recipe)
 
 
 def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:

@@ -17,8 +17,8 @@ import yaml
 
 from .. import __version__
 from ..errors import UserError
+from ..recipe import Recipe
 from .checkpoint import write_text
-from .recipe import Recipe
 from .recipe_files import dump_recipe, make_recipe
 
 # What a resumed run may change, since the result does not depend on it.
@@ -46,8 +46,8 @@ class RunFolder:
         self.ema_weights = path / "model_ema.safetensors"
         self.report = path / "report.html"
 
-    def open(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
-        """Make the folder for this recipe, or make it ready to go on.
+    def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
+        """Whether a run of this recipe may use the folder; changes nothing.
 
         Raises:
             UserError: it exists, and neither `resume` nor `overwrite` was asked for; it is no run
@@ -55,21 +55,28 @@ class RunFolder:
         """
         if resume and overwrite:
             raise UserError("--resume and --overwrite exclude each other")
-        if self.path.exists() and any(self.path.iterdir() if self.path.is_dir() else [self.path]):
-            if not self.recipe.is_file():
-                raise UserError(f"{self.path} exists and is not a run folder; choose another --out")
-            if resume:
-                self._check_same(recipe)
-                return
-            if not overwrite:
-                raise UserError(
-                    f"{self.path} exists: continue it with --resume, replace it with --overwrite, "
-                    "or choose another --out"
-                )
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            return
+        if not self.recipe.is_file():
+            raise UserError(f"{self.path} exists and is not a run folder; choose another --out")
+        if resume:
+            self._check_same(recipe)
+        elif not overwrite:
+            raise UserError(
+                f"{self.path} exists: continue it with --resume, replace it with --overwrite, "
+                "or choose another --out"
+            )
+
+    def open(self, recipe: Recipe, *, overwrite: bool) -> None:
+        """Make the folder for this recipe, replace it, or make it ready to go on."""
+        if overwrite and self.path.exists():
             shutil.rmtree(self.path)
         # The recipe is written first: it is what makes this a run folder.
-        write_text(self.recipe, dump_recipe(recipe))
-        write_text(self.environment, json.dumps(describe_environment(), indent=2) + "\n")
+        if not self.recipe.is_file():
+            write_text(self.recipe, dump_recipe(recipe))
+        if not self.environment.is_file():
+            text = json.dumps(describe_environment(), indent=2, ensure_ascii=False)
+            write_text(self.environment, text + "\n")
 
     def read_recipe(self) -> Recipe:
         """The recipe that this run was started with."""

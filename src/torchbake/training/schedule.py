@@ -2,7 +2,7 @@
 
 import math
 
-from .recipe import ScheduleRecipe
+from ..recipe import ScheduleRecipe
 
 
 def learning_rate(schedule: ScheduleRecipe, lr: float, step: int, total: int) -> float:

@@ -23,7 +23,7 @@ class DataRecipe:
         name: `digits`, `cifar10`, `cifar100`, `imagefolder:PATH`, `parquet:GLOB` or `hf:NAME`.
         folder: where downloads are kept.
         image_size: height and width in pixels; None for the images' own.
-        channels: 3, or 1 for greyscale; None for the source's own.
+        channels: 3, or 1 for greyscale; None: 1 for `digits`, else 3.
         crop: `pad` (shifted by up to `padding` pixels), `resized` (a random part, resized) or
             `none`.
         padding: pixels of zeros around the image for `crop: pad`.
