@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torchbake.errors import UserError
 from torchbake.methods import METHODS, Method, Step
 from torchbake.training import loop
+from torchbake.training.evaluate import evaluate_run
 from torchbake.training.loop import train
 from torchbake.training.recipe_files import load_recipe
 from torchbake.training.run_folder import RunFolder
@@ -250,6 +251,18 @@ def test_two_ranks_train_like_one(tmp_path):
         assert last[0][0][key] == pytest.approx(last[1][0][key], rel=1e-3)
     for key in ("top1", "nll", "ece", "ema_top1"):
         assert last[0][1][key] == pytest.approx(last[1][1][key], rel=1e-2)
+
+
+def test_figures_of_two_ranks_are_those_of_the_saved_model(tmp_path):
+    """With batch normalisation, whose statistics differ between ranks while they train."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    options = ["--training.epochs", "2", "--training.ema_decay", "0.5", "--out", "run"]
+    run([sys.executable, *launcher, "-m", "torchbake", "train", *options], tmp_path)
+    recorded = RunFolder(tmp_path / "run").read_metrics()[-1]
+    for prefix, ema in (("", False), ("ema_", True)):
+        figures = evaluate_run(tmp_path / "run", ema=ema, console=QUIET)
+        for name, value in figures.items():
+            assert recorded[prefix + name] == pytest.approx(value, rel=1e-5)
 
 
 def test_existing_folders_are_refused_resumed_or_replaced(tmp_path):

@@ -13,7 +13,7 @@ from ..randomness import uniform_for
 from ..recipe import DataRecipe
 from .sources import Split
 
-LIMIT = 4 * 2**30
+LIMIT = 4.0 * 2**30
 """Bytes of pixels up to which a split is kept in memory without being told to."""
 
 
