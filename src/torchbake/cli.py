@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,8 +117,10 @@ def _split_overrides(given: list[str]) -> tuple[list[str], list[tuple[str, str]]
     """Options that are keys of a recipe, taken out of the arguments of `train`."""
     if not given or given[0] != "train":
         return given, []
+    from .recipe import Recipe
+
     own = ["--out", "--seed", "--resume", "--overwrite", "--baseline", "--print-recipe", "--help"]
-    sections = ["data", "model", "method", "optimizer", "schedule", "training", "description"]
+    sections = [field.name for field in fields(Recipe)]
     rest, overrides = [], []
     words = iter(given)
     for word in words:

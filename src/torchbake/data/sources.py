@@ -190,7 +190,10 @@ SOURCES = {
     "hf": _Kind(_hub, "a data set of the Hugging Face hub, or its folder", "NAME"),
 }
 
-_USUAL = {"train": ("train", "training"), "test": ("test", "val", "valid", "validation", "dev")}
+USUAL_SPLITS = {
+    "train": ("train", "training"),
+    "test": ("test", "val", "valid", "validation", "dev"),
+}
 
 
 def pick_split(kind: str, given: str | None, present: Sequence[str], source: str) -> str:
@@ -199,7 +202,7 @@ def pick_split(kind: str, given: str | None, present: Sequence[str], source: str
     Raises:
         UserError: the given one, or any of the usual ones, is not there.
     """
-    wanted = _USUAL[kind] if given is None else (given,)
+    wanted = USUAL_SPLITS[kind] if given is None else (given,)
     for name in wanted:
         if name in present:
             return name

@@ -11,29 +11,26 @@ import torch
 from .._shapes import Tensor, UInt8
 from ..errors import UserError
 from .decoding import decode
-from .sources import Source, Split, pick_split
+from .sources import USUAL_SPLITS, Source, Split, pick_split
 
 if TYPE_CHECKING:
     from ..recipe import DataRecipe
 
 
-SPLITS = ("train", "test", "val", "valid", "validation")
-
-
 def open_parquet(pattern: str, recipe: "DataRecipe") -> Source:
-    """Parquet files; a word of `SPLITS` in a file's or folder's name tells its split."""
+    """Parquet files; the words of a file's name, or of its folder's, tell its split."""
     expanded = Path(pattern).expanduser()
     if expanded.is_dir():
         expanded = expanded / "**" / "*.parquet"
     paths = sorted(glob.glob(str(expanded), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute patterns)
     if not paths:
         raise UserError(f"{recipe.name}: no file matches {expanded}")
+    usual = {name for names in USUAL_SPLITS.values() for name in names}
     splits: dict[str, list[str]] = {}
     for path in paths:
-        # The file's own name tells, or else the nearest folder's: train/0000.parquet.
-        parts = [Path(path).stem, *(parent.name for parent in Path(path).parents)]
-        words = [word for part in parts for word in re.findall("[a-z]+", part.lower())]
-        known = [word for word in words if word in SPLITS]
+        # First the file's own name, then its folder's: train/0000.parquet.
+        named = f"{Path(path).stem} {Path(path).parent.name}".lower()
+        known = [word for word in re.findall("[a-z]+", named) if word in usual]
         splits.setdefault(known[0] if known else Path(path).stem, []).append(path)
     return _opened("parquet", recipe, splits)
 
@@ -60,7 +57,7 @@ def _opened(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] | Non
     test = tables[pick_split("test", recipe.test_split, list(tables), recipe.name)]
     image = _column(train, recipe.image_column, "image", datasets.Image, recipe.name)
     label = _column(train, recipe.label_column, "label", datasets.ClassLabel, recipe.name)
-    values = _class_names(train, test, label, recipe.name)
+    values = _class_values(train, test, label, recipe.name)
     names = getattr(train.features[label], "names", values)
     return Source(
         _split(train, image, label, values, datasets.Image, recipe),
@@ -87,7 +84,7 @@ def _column(table: Any, given: str | None, role: str, kind: type, source: str) -
     )
 
 
-def _class_names(train: Any, test: Any, label: str, source: str) -> list[str | int]:
+def _class_values(train: Any, test: Any, label: str, source: str) -> list[str | int]:
     """The classes by what the column holds: a ClassLabel's numbers, or its values in order."""
     feature = train.features[label]
     if hasattr(feature, "names"):

@@ -48,7 +48,7 @@ def train(
         before their names, and `step`, `images` (seen) and `seconds` (of training).
 
     Raises:
-        UserError: see `RunFolder.open` and the parts of the recipe; or the loss is not finite.
+        UserError: see `RunFolder.check` and the parts of the recipe; or the loss is not finite.
         Stopped: SIGINT or SIGTERM; a checkpoint was written first.
     """
     run = RunFolder(folder)
