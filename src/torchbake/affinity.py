@@ -1,0 +1,92 @@
+"""The affinities Â between images as a matrix K and its row sums: Â = K / sums.
+
+Only some of the rows, where the others are another process's, and held only where they fit.
+"""
+
+import torch
+
+from ._shapes import Float, Tensor
+from .solvers import SYMMETRIC_FROM
+
+# The most entries of K that are held at once (1 GiB in float32). A larger K is made anew, some
+# rows at a time, for each product.
+HELD = 2**28
+
+# Each pair of images is compared once, not twice, where the product is large enough for that to
+# save time; in blocks of at least so many rows.
+_BLOCK = 512
+
+
+def weights(
+    rows: Float[Tensor, "r d"],
+    columns: Float[Tensor, "n d"],
+    first: int,
+    temperature: float,
+    out: Tensor | None = None,
+) -> Float[Tensor, "r n"]:
+    """exp(S / T_a), zero where a row meets itself: rows[i] is columns[first + i].
+
+    Sharp ones (T_a < SYMMETRIC_FROM) have each row divided by its largest.
+    """
+    similarity = torch.mm(rows, columns.T, out=out)
+    similarity.diagonal(first).fill_(-torch.inf)
+    if temperature < SYMMETRIC_FROM:
+        similarity.sub_(similarity.amax(dim=1, keepdim=True))
+    return similarity.div_(temperature).exp_()
+
+
+def symmetric_weights(unit: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, "n n"]:
+    """All of K by little more than half of the multiplications, where it is symmetric."""
+    n = len(unit)
+    if n <= _BLOCK or temperature < SYMMETRIC_FROM or torch.compiler.is_compiling():
+        return weights(unit, unit, 0, temperature)
+    whole = unit.new_empty(n, n)
+    block = max(_BLOCK, -(-n // 16))
+    for start in range(0, n, block):
+        rows = slice(start, min(start + block, n))
+        part = weights(
+            unit[rows], unit[: rows.stop], start, temperature, out=whole[rows, : rows.stop]
+        )
+        whole[:start, rows] = part[:, :start].T
+    return whole
+
+
+class AffinityRows:
+    """The rows `own` of Â among all n images, ready to be multiplied.
+
+    Args:
+        unit: (n, d) features of all images, of length 1 (or 0).
+        own: which of them the rows are of.
+        temperature: T_a.
+    """
+
+    def __init__(self, unit: Float[Tensor, "n d"], own: slice, temperature: float) -> None:
+        self.unit = unit
+        self.own = own
+        self.temperature = temperature
+        count = own.stop - own.start
+        self.sums = unit.new_empty(count, 1)
+        self.block = max(1, min(count, HELD // len(unit)))
+        self.held: Tensor | None = None
+        if self.block == count:
+            whole = count == len(unit)
+            self.held = symmetric_weights(unit, temperature) if whole else self._weights(0, count)
+            self.sums = self.held.sum(dim=1, keepdim=True)
+
+    def _weights(self, start: int, stop: int) -> Tensor:
+        first = self.own.start + start
+        rows = self.unit[first : self.own.start + stop]
+        return weights(rows, self.unit, first, self.temperature)
+
+    def multiply(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "r c"]:
+        """Â X. The sums are known after it, if not before."""
+        if self.held is not None:
+            return (self.held @ x).div_(self.sums)
+        count = len(self.sums)
+        product = x.new_empty(count, x.shape[1])
+        for start in range(0, count, self.block):
+            rows = slice(start, min(start + self.block, count))
+            made = self._weights(rows.start, rows.stop)
+            self.sums[rows] = made.sum(dim=1, keepdim=True)
+            torch.mm(made, x, out=product[rows])
+        return product.div_(self.sums)
