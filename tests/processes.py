@@ -6,12 +6,12 @@ import sys
 import textwrap
 
 
-def run_python(code, folder, ranks=1):
-    """Run code in a fresh interpreter in `folder`; with several ranks, under torchrun."""
+def run_python(code, folder, ranks=None):
+    """Run code in a fresh interpreter in `folder`; with a number of ranks, under torchrun."""
     script = folder / "script.py"
     script.write_text(textwrap.dedent(code))
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command = [sys.executable, *(launcher if ranks > 1 else []), str(script)]
+    command = [sys.executable, *(launcher if ranks else []), str(script)]
     return run(command, folder)
 
 

@@ -75,8 +75,9 @@ def self_distillation_loss(
             smallest = torch.finfo(q.dtype).tiny  # 0 log 0 = 0
             divergence += (q.clamp_min(smallest).log_().sub_(scaled)).mul_(q).sum()
         gradient = predictions.sub_(soft_targets)
+    images = max(n, 1)  # a rank may have none
     value: Tensor = _KnownGradient.apply(
-        logits, divergence * (temperature**2 / n), gradient, temperature / n
+        logits, divergence * (temperature**2 / images), gradient, temperature / images
     )
     return value
 

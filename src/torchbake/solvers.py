@@ -43,7 +43,7 @@ def planned_steps(n: int, omega: float, affinity_temperature: float) -> Steps:
     steps where the affinities are too sharp for that to help.
     """
     plain = plain_steps(omega)
-    if affinity_temperature < SYMMETRIC_FROM:
+    if affinity_temperature < SYMMETRIC_FROM or len(plain.coefficients) == 1:
         return plain
     # The bound falls with n, so a smaller n is as safe. A power of two, found by comparisons
     # alone, lets one compiled graph serve many n.

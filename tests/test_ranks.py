@@ -1,0 +1,68 @@
+"""Ensembling across real processes: the targets are those of one process with all images."""
+
+import pytest
+import torch
+from processes import run_python
+from reference import clustered, reference_targets
+
+from torchbake import BAKELoss
+
+SETTINGS = {
+    "the paper's": {},
+    "sharp": {"affinity_temperature": 0.1, "omega": 0.8},
+    "sharp and far": {"affinity_temperature": 0.02, "omega": 0.99},
+    "directly": {"solver": "direct"},
+}
+
+
+@pytest.mark.parametrize(
+    "counts", [[12], [5, 7], [8, 0, 4], [3, 4, 1, 4]], ids=lambda counts: f"{len(counts)} ranks"
+)
+def test_targets_and_losses_equal_those_of_one_process(tmp_path, counts):
+    logits, features, labels = clustered(12)
+    torch.save((logits, features, labels, counts, SETTINGS), tmp_path / "batch.pt")
+    run_python(
+        """
+        import torch, torch.distributed as dist
+        from torchbake import BAKELoss, bake_targets
+        dist.init_process_group("gloo")
+        rank, everyone = dist.get_rank(), dist.group.WORLD
+        logits, features, labels, counts, settings = torch.load("batch.pt", weights_only=True)
+        assert dist.get_world_size() == len(counts)
+
+        def own(rows):
+            return rows.split(counts)[rank]
+
+        results = {}
+        for name, setting in settings.items():
+            targets = bake_targets(own(logits), own(features), group=everyone, **setting)
+            results[name] = targets
+        results["half"] = bake_targets(
+            own(logits), own(features), group=everyone, gather_dtype=torch.float16
+        )
+        even = torch.arange(12).chunk(len(counts))[rank]
+        results["even"] = bake_targets(
+            logits[even], features[even], group=everyone, equal_counts=True
+        )
+        own_logits = own(logits).clone().requires_grad_()
+        loss = BAKELoss(group=everyone)(own_logits, own(labels), own(features))
+        (results["gradient"],) = torch.autograd.grad(len(own_logits) * loss, own_logits)
+        torch.save(results, f"results{rank}.pt")
+        dist.destroy_process_group()
+        """,
+        tmp_path,
+        ranks=len(counts),
+    )
+    parts = [torch.load(tmp_path / f"results{r}.pt", weights_only=True) for r in range(len(counts))]
+    found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    for name, setting in SETTINGS.items():
+        setting = {key: value for key, value in setting.items() if key != "solver"}
+        expected = reference_targets(logits, features, **setting)
+        torch.testing.assert_close(found[name].double(), expected, rtol=0, atol=1e-6)
+    expected = reference_targets(logits, features)
+    torch.testing.assert_close(found["even"].double(), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found["half"].double(), expected, rtol=0, atol=1e-4)
+    logits.requires_grad_()
+    loss = BAKELoss()(logits, labels, features)
+    (gradient,) = torch.autograd.grad(12 * loss, logits)
+    torch.testing.assert_close(found["gradient"], gradient, rtol=0, atol=1e-5)
