@@ -1,7 +1,9 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from processes import run_python
 from reference import clustered, reference_targets
 from torch.nn import functional as F
 
@@ -38,6 +40,41 @@ def test_gradient_is_that_of_a_constant_target():
     expected = (logits.softmax(1) - F.one_hot(labels, 10)) / n
     expected = expected + t * ((logits / t).softmax(1) - q) / n
     torch.testing.assert_close(logits.grad, expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_second_derivative_is_refused_rather_than_wrong():
+    logits, features, labels = clustered(4)
+    logits.requires_grad_()
+    loss = BAKELoss()(logits, labels, features)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(loss, logits, create_graph=True)
+
+
+def test_compiles_as_one_graph_with_the_same_gradient(tmp_path):
+    run_python(
+        f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import torch
+        from reference import clustered
+        from torchbake import BAKELoss
+
+        def results(criterion, n, classes):
+            logits, features, labels = clustered(n, classes)
+            logits.requires_grad_()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = criterion(logits, labels, features)
+            assert torch.is_grad_enabled()
+            return loss, torch.autograd.grad(loss, logits)[0]
+
+        for backend in ("aot_eager", "inductor"):
+            torch.compiler.reset()
+            compiled = torch.compile(BAKELoss(), fullgraph=True, backend=backend)
+            for size in ((32, 10), (16, 50)):
+                torch.testing.assert_close(results(compiled, *size), results(BAKELoss(), *size))
+        """,
+        tmp_path,
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -17,22 +17,31 @@ HELD = 2**28
 _BLOCK = 512
 
 
-def weights(
+def scores(
     rows: Float[Tensor, "r d"],
     columns: Float[Tensor, "n d"],
     first: int,
     temperature: float,
     out: Tensor | None = None,
 ) -> Float[Tensor, "r n"]:
-    """exp(S / T_a), zero where a row meets itself: rows[i] is columns[first + i].
+    """S / T_a, minus infinity where a row meets itself: rows[i] is columns[first + i]."""
+    nothing = rows.new_empty(())  # not read, beta being zero
+    scaled = torch.addmm(nothing, rows, columns.T, beta=0, alpha=1 / temperature, out=out)
+    scaled.diagonal(first).fill_(-torch.inf)
+    return scaled
+
+
+def weights(
+    rows: Float[Tensor, "r d"], columns: Float[Tensor, "n d"], first: int, temperature: float
+) -> Float[Tensor, "r n"]:
+    """exp(S / T_a), zero where a row meets itself.
 
     Sharp ones (T_a < SYMMETRIC_FROM) have each row divided by its largest.
     """
-    similarity = torch.mm(rows, columns.T, out=out)
-    similarity.diagonal(first).fill_(-torch.inf)
+    scaled = scores(rows, columns, first, temperature)
     if temperature < SYMMETRIC_FROM:
-        similarity.sub_(similarity.amax(dim=1, keepdim=True))
-    return similarity.div_(temperature).exp_()
+        scaled.sub_(scaled.amax(dim=1, keepdim=True))
+    return scaled.exp_()
 
 
 def symmetric_weights(unit: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, "n n"]:
@@ -44,9 +53,8 @@ def symmetric_weights(unit: Float[Tensor, "n d"], temperature: float) -> Float[T
     block = max(_BLOCK, -(-n // 16))
     for start in range(0, n, block):
         rows = slice(start, min(start + block, n))
-        part = weights(
-            unit[rows], unit[: rows.stop], start, temperature, out=whole[rows, : rows.stop]
-        )
+        part = whole[rows, : rows.stop]
+        scores(unit[rows], unit[: rows.stop], start, temperature, out=part).exp_()
         whole[:start, rows] = part[:, :start].T
     return whole
 

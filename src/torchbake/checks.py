@@ -1,9 +1,7 @@
 """What inputs and settings of ensembling may be."""
 
-from typing import get_args
-
 from ._shapes import Tensor
-from .solvers import Solver
+from .solvers import SOLVERS
 
 
 def check_inputs(logits: Tensor, features: Tensor, *, alone: bool) -> None:
@@ -32,8 +30,8 @@ def check_settings(
 
 
 def check_solver(solver: str) -> None:
-    if solver not in get_args(Solver):
-        raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}, got {solver!r}")
+    if solver not in SOLVERS:
+        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}")
 
 
 def check_positive(name: str, value: float) -> None:

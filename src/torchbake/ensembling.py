@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ._shapes import Float, Tensor
 from .checks import check_omega, check_positive, check_solver
 from .propagation import start_targets
-from .solvers import Solver, cheaper, direct, plain_steps
+from .solvers import Solver, by_lu, cheaper, plain_steps
 
 
 def affinities(features: Float[Tensor, "n d"], temperature: float = 1.0) -> Float[Tensor, "n n"]:
@@ -55,13 +55,12 @@ def propagate(
     check_solver(solver)
     if omega == 0 or len(predictions) == 1:
         return predictions
-    steps = len(plain_steps(omega).coefficients)
+    steps = plain_steps(omega).products
     if solver == "auto":
         n, c = predictions.shape
         solver = cheaper(n, c, steps, predictions.device.type)
     if solver == "direct":
-        sums = torch.ones_like(predictions[:, :1])
-        return direct(affinity.clone(), sums, predictions, omega, symmetric=False)
+        return by_lu(affinity.clone(), predictions, omega)
     targets = predictions
     for _ in range(steps):
         targets = torch.addmm(predictions, affinity, targets, beta=1 - omega, alpha=omega)

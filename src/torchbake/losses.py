@@ -5,12 +5,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ._shapes import Float, Tensor
 from .checks import check_settings
-from .propagation import start_targets
+from .propagation import start_targets, without_autocast
 from .solvers import Solver
 
 
@@ -27,7 +26,7 @@ def distillation_loss(
         soft_targets: (n, c), every row a distribution.
         temperature: T, above zero, that of the soft targets.
     """
-    with torch.autocast(logits.device.type, enabled=False):
+    with without_autocast(logits.device.type):
         log_probabilities = (_widened(logits) / temperature).log_softmax(dim=1)
         soft_targets = soft_targets.to(log_probabilities.dtype)
         divergence = F.kl_div(log_probabilities, soft_targets, reduction="batchmean")
@@ -38,7 +37,7 @@ def cross_entropy(
     logits: Float[Tensor, "n c"], target: Tensor, label_smoothing: float = 0.0
 ) -> Float[Tensor, ""]:
     """Cross-entropy with class numbers (n,) or class probabilities (n, c), in float32 or wider."""
-    with torch.autocast(logits.device.type, enabled=False):
+    with without_autocast(logits.device.type):
         return F.cross_entropy(_widened(logits), target, label_smoothing=label_smoothing)
 
 
@@ -54,7 +53,7 @@ def self_distillation_loss(
 ) -> Float[Tensor, ""]:
     """`distillation_loss` where P = softmax(Z / T) is known: its gradient is T (P − Q) / n.
 
-    Less memory traffic than autograd's way: no second softmax, and no pass back through it. The
+    Less memory traffic than autograd's way: no second softmax, and no pass back through it. A
     second derivative is refused.
 
     Args:
@@ -64,7 +63,7 @@ def self_distillation_loss(
         temperature: T, above zero.
     """
     n, c = logits.shape
-    with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
+    with torch.no_grad(), without_autocast(logits.device.type):
         divergence = predictions.new_zeros(())
         # Some rows at a time, so that what lies between stays in the processor's cache.
         rows = max(1, _CACHED // c) if logits.device.type == "cpu" else n
@@ -101,8 +100,9 @@ class _KnownGradient(torch.autograd.Function):
         ctx.dtype = logits.dtype
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("the distillation term of BAKELoss has no second derivative")
         (gradient,) = ctx.saved_tensors
         return (gradient * (upstream * ctx.factor)).to(ctx.dtype), None, None, None
 

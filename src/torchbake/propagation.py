@@ -1,25 +1,25 @@
 """The soft targets of a batch, on one process or across ranks: which solver, on which rows."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.distributed as dist
 from torch.nn import functional as F
 
 from ._shapes import Float, Tensor
-from .affinity import AffinityRows, symmetric_weights
+from .affinity import AffinityRows, scores, symmetric_weights
 from .checks import check_inputs, check_settings
 from .ranks import Exchange
 from .solvers import (
     SYMMETRIC_FROM,
     Solver,
-    Steps,
+    by_cholesky,
+    by_lu,
     cheaper,
-    direct,
     fixed_point,
     needs_float64,
     planned_steps,
-    shares_directly,
 )
 
 # The most products that "auto" takes across ranks: each is a message to all others.
@@ -46,38 +46,74 @@ def start_targets(
     """
     check_inputs(logits, features, alone=group is None)
     check_settings(temperature, omega, affinity_temperature, solver)
-    dtype = torch.promote_types(torch.float32, torch.promote_types(logits.dtype, features.dtype))
-    with torch.autocast(logits.device.type, enabled=False):
-        predictions = (logits.detach().to(dtype) / temperature).softmax(dim=1)
-        if omega == 0:
-            return lambda: (predictions, predictions.clone())
+    kind = torch.promote_types(torch.float32, torch.promote_types(logits.dtype, features.dtype))
+    inner = torch.float64 if needs_float64(omega, affinity_temperature) else kind
+    features = features.detach()
+    with without_autocast(logits.device.type):
+        predictions = (logits.detach().to(kind) / temperature).softmax(dim=1)
+        if omega == 0 or group is None or group.size() == 1:
+            if omega == 0 or len(predictions) == 1:
+                targets = predictions.clone()
+            else:
+                unit = F.normalize(features.to(inner), dim=1)
+                targets = _alone(unit, predictions.to(inner), omega, affinity_temperature, solver)
+            return lambda: (predictions, targets.to(kind))
         exchange = Exchange(
             group, len(logits), logits.device, equal=equal_counts, dtype=gather_dtype
         )
-        # Narrow types could not hold every feature, but they hold those of a row of length 1.
-        sent = features.detach()
-        sent = sent if gather_dtype is None else F.normalize(sent.to(dtype), dim=1)
-        all_features = exchange.start_gather(sent)
+        if gather_dtype is not None:
+            # Narrow types cannot hold every feature, but they hold those of a row of length 1.
+            features = F.normalize(features.to(kind), dim=1)
+        all_features = exchange.start_gather(features)
         all_predictions = exchange.start_gather(predictions)
 
-    @torch.no_grad()
     def finish() -> tuple[Tensor, Tensor]:
-        with torch.autocast(logits.device.type, enabled=False):
-            # Every exchange that was started is waited for.
-            everyone = all_features(), all_predictions()
-            if exchange.total == 1:
-                return predictions, predictions.clone()
-            inner = torch.float64 if needs_float64(omega, affinity_temperature) else dtype
-            unit = F.normalize(everyone[0].to(inner), dim=1)
-            targets = _ensemble(
-                exchange, unit, everyone[1].to(inner), omega, affinity_temperature, solver
+        # Not a decorator here: compiled, one within another would leave gradients switched off.
+        with torch.no_grad(), without_autocast(logits.device.type):
+            unit = F.normalize(all_features().to(inner), dim=1)
+            targets = _across(
+                exchange, unit, all_predictions().to(inner), omega, affinity_temperature, solver
             )
-            return predictions, targets.to(dtype)
+            return predictions, targets.to(kind)
 
     return finish
 
 
-def _ensemble(
+def without_autocast(device_type: str) -> "AbstractContextManager[None]":
+    """Products in the types of their factors (autocast's own context takes long to enter)."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
+
+
+def _alone(
+    unit: Float[Tensor, "n d"],
+    predictions: Float[Tensor, "n c"],
+    omega: float,
+    affinity_temperature: float,
+    solver: Solver,
+) -> Float[Tensor, "n c"]:
+    """Q from the features (of length 1) and predictions of n images."""
+    n, c = predictions.shape
+    if solver == "direct":
+        return _directly(unit, predictions, omega, affinity_temperature)
+    steps = planned_steps(n, omega, affinity_temperature)
+    if solver == "auto" and cheaper(n, c, steps.products, unit.device.type) == "direct":
+        return _directly(unit, predictions, omega, affinity_temperature)
+    rows = AffinityRows(unit, slice(0, n), affinity_temperature)
+    if c > n and rows.held is not None:
+        # With more classes than images it takes fewer multiplications to find each image's
+        # shares in every target first, and to multiply them by P once.
+        identity = torch.eye(n, dtype=unit.dtype, device=unit.device)
+        mean = rows.sums.T / rows.sums.sum() if steps.radius else None
+        others = rows.held / rows.sums
+        return fixed_point(rows.multiply, identity, others, mean, omega, steps) @ predictions
+    others = rows.multiply(predictions)
+    mean = rows.sums.T @ predictions / rows.sums.sum() if steps.radius else None
+    return fixed_point(rows.multiply, predictions, others, mean, omega, steps)
+
+
+def _across(
     exchange: Exchange,
     unit: Float[Tensor, "n d"],
     predictions: Float[Tensor, "n c"],
@@ -87,54 +123,36 @@ def _ensemble(
 ) -> Float[Tensor, "own c"]:
     """This rank's rows of Q from the features (of length 1) and predictions of all n images."""
     n, c = predictions.shape
-    steps = None
-    if solver != "direct":
-        steps = planned_steps(n, omega, affinity_temperature)
-        count = len(steps.coefficients)
-        if solver == "auto" and exchange.group is None:
-            steps = steps if cheaper(n, c, count, unit.device.type) == "fixed_point" else None
-        elif solver == "auto":
-            steps = steps if count <= MOST_MESSAGES else None
-    if steps is None:
-        return _solve_directly(unit, predictions, omega, affinity_temperature)[exchange.own]
-    rows = AffinityRows(unit, exchange.own, affinity_temperature)
-    if c > n and exchange.group is None and rows.held is not None:
-        return _shares(rows, rows.held, omega, steps) @ predictions
+    own = exchange.own
+    if n == 1:
+        return predictions[own]
+    steps = planned_steps(n, omega, affinity_temperature)
+    if solver == "direct" or (solver == "auto" and steps.products > MOST_MESSAGES):
+        return _directly(unit, predictions, omega, affinity_temperature)[own]
+    rows = AffinityRows(unit, own, affinity_temperature)
     others = rows.multiply(predictions)
-    own = predictions[exchange.own]
     mean = None
-    if steps.from_mean:
+    if steps.radius:
         # πᵀP over the rows of all ranks, π being proportional to the sums.
-        weighed = exchange.sum(torch.cat([rows.sums.T @ own, rows.sums.sum().view(1, 1)], dim=1))
+        weighed = torch.cat([rows.sums.T @ predictions[own], rows.sums.sum().view(1, 1)], dim=1)
+        exchange.sum(weighed)
         mean = weighed[:, :c] / weighed[:, c:]
-    targets = fixed_point(
-        lambda x: rows.multiply(exchange.gather(x)), own, others, mean, omega, steps
+    return fixed_point(
+        lambda x: rows.multiply(exchange.gather(x)), predictions[own], others, mean, omega, steps
     )
-    # Rounding may leave a probability of zero a hair below it, where a logarithm is undefined.
-    return targets.clamp_(min=0)
 
 
-def _shares(
-    rows: AffinityRows, weights: Float[Tensor, "n n"], omega: float, steps: Steps
-) -> Float[Tensor, "n n"]:
-    """(1 − ω) (I − ω Â)⁻¹ by iteration: cheaper than one on P where there are more classes."""
-    one_hot = torch.eye(len(rows.unit), dtype=rows.unit.dtype, device=rows.unit.device)
-    mean = rows.sums.T / rows.sums.sum() if steps.from_mean else None
-    affinity = weights / rows.sums
-    return fixed_point(rows.multiply, one_hot, affinity, mean, omega, steps).clamp_(min=0)
-
-
-def _solve_directly(
+def _directly(
     unit: Float[Tensor, "n d"],
     predictions: Float[Tensor, "n c"],
     omega: float,
     affinity_temperature: float,
 ) -> Float[Tensor, "n c"]:
     """All rows of Q by a factorisation."""
-    n, c = predictions.shape
+    # On a CPU Cholesky's takes less time than LU only for larger matrices.
+    large = len(unit) >= 1024 or unit.device.type != "cpu"
+    if affinity_temperature < SYMMETRIC_FROM or not large:
+        affinity = scores(unit, unit, 0, affinity_temperature).softmax(dim=1)
+        return by_lu(affinity, predictions, omega)
     weights = symmetric_weights(unit, affinity_temperature)
-    sums = weights.sum(dim=1, keepdim=True)
-    symmetric = affinity_temperature >= SYMMETRIC_FROM
-    if c > n:
-        return shares_directly(weights, sums, omega, symmetric=symmetric) @ predictions
-    return direct(weights, sums, predictions, omega, symmetric=symmetric)
+    return by_cholesky(weights, weights.sum(dim=1, keepdim=True), predictions, omega)

@@ -9,12 +9,12 @@ from ._shapes import Float, Tensor
 
 
 class Exchange:
-    """Rows of all ranks, in rank order. Without a group (or with one rank): this one's alone.
+    """Rows of all ranks, in rank order.
 
     Making one is collective: all ranks of the group must do so.
 
     Args:
-        group: the process group, or None.
+        group: the process group.
         count: how many rows this rank brings; ranks may differ.
         device: where the rows are.
         equal: all ranks bring the same count, so that they need not tell it (which makes the
@@ -24,32 +24,28 @@ class Exchange:
 
     def __init__(
         self,
-        group: "dist.ProcessGroup | None",
+        group: "dist.ProcessGroup",
         count: int,
         device: torch.device,
         *,
         equal: bool = False,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.group = None if group is None or group.size() == 1 else group
+        self.group = group
         self.dtype = dtype
-        if self.group is None:
-            self.counts, rank = [count], 0
-        elif equal:
-            self.counts, rank = [count] * self.group.size(), self.group.rank()
+        if equal:
+            self.counts = [count] * group.size()
         else:
             mine = torch.tensor([count], device=device)
-            everyone = mine.new_empty(self.group.size())
-            dist.all_gather_into_tensor(everyone, mine, group=self.group)
-            self.counts, rank = everyone.tolist(), self.group.rank()
+            everyone = mine.new_empty(group.size())
+            dist.all_gather_into_tensor(everyone, mine, group=group)
+            self.counts = everyone.tolist()
         self.total = sum(self.counts)
-        start = sum(self.counts[:rank])
+        start = sum(self.counts[: group.rank()])
         self.own = slice(start, start + count)
 
     def start_gather(self, rows: Float[Tensor, "r k"]) -> Callable[[], Float[Tensor, "n k"]]:
         """Start to gather everyone's rows; the call that is returned waits for them."""
-        if self.group is None:
-            return lambda: rows
         most = max(self.counts)
         sent = rows.to(self.dtype or rows.dtype).contiguous()
         if len(rows) < most:
@@ -74,6 +70,5 @@ class Exchange:
 
     def sum(self, value: Tensor) -> Tensor:
         """The sum over the ranks, in place."""
-        if self.group is not None:
-            dist.all_reduce(value, group=self.group)
+        dist.all_reduce(value, group=self.group)
         return value

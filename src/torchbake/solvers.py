@@ -1,18 +1,21 @@
 """Ways to solve Q = ω Â Q + (1 − ω) P, whose work is known before it starts.
 
+Where rounding leaves a probability of zero a hair below it, Q is clamped: logarithms need that.
+
 Nothing here reads a value back from the device, and no loop depends on the data. The bounds are
 derived in docs/solvers.md.
 """
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
 from ._shapes import Float, Tensor
 
 Solver = Literal["auto", "fixed_point", "direct"]
+SOLVERS = get_args(Solver)
 
 # The most by which stopping the iteration may change an entry of Q. Half of the promised 1e-6;
 # the other half is for rounding.
@@ -24,26 +27,26 @@ SYMMETRIC_FROM = 0.25
 
 
 class Steps(NamedTuple):
-    """A fixed-point iteration as planned."""
+    """A fixed-point iteration as planned.
 
-    coefficients: tuple[tuple[float, float], ...]  # step and momentum, one pair a product with Â
-    from_mean: bool  # starts from (1 − ω) P + ω 1 πᵀP, π the stationary distribution; else from P
+    With a radius, Chebyshev's for eigenvalues of I − ω Â within `radius` of `centre`, from
+    (1 − ω) P + ω 1 πᵀP, π the stationary distribution of Â. Without, the plain one, from P.
+    """
+
+    products: int  # with Â
+    centre: float = 1.0
+    radius: float = 0.0
 
 
 def plain_steps(omega: float) -> Steps:
     """Enough steps Q ← ω Â Q + (1 − ω) P for any Â: the error is at most ω^(k + 1)."""
-    count = max(1, math.ceil(math.log(TOLERANCE) / math.log(omega)) - 1)
-    return Steps(((1.0, 0.0),) * count, from_mean=False)
+    return Steps(max(1, math.ceil(math.log(TOLERANCE) / math.log(omega)) - 1))
 
 
 def planned_steps(n: int, omega: float, affinity_temperature: float) -> Steps:
-    """The fewest steps certain to be enough for n ≥ 2 images, whatever their features.
-
-    Chebyshev's iteration on an interval that holds all but one eigenvalue of I − ω Â, or plain
-    steps where the affinities are too sharp for that to help.
-    """
+    """The fewest steps certain to be enough for n ≥ 2 images, whatever their features."""
     plain = plain_steps(omega)
-    if affinity_temperature < SYMMETRIC_FROM or len(plain.coefficients) == 1:
+    if affinity_temperature < SYMMETRIC_FROM or plain.products == 1:
         return plain
     # The bound falls with n, so a smaller n is as safe. A power of two, found by comparisons
     # alone, lets one compiled graph serve many n.
@@ -58,15 +61,7 @@ def planned_steps(n: int, omega: float, affinity_temperature: float) -> Steps:
     at_first = spread * math.sqrt(at_least / (at_least - 1)) * omega * (1 - omega) / (2 * low)
     excess = max(1.0, at_first / TOLERANCE)
     count = max(1, math.ceil(math.acosh(excess) / math.acosh(centre / radius)))
-    if count >= len(plain.coefficients):
-        return plain
-    ratio = radius / centre
-    coefficients = [(1 / centre, 0.0)]
-    for _ in range(1, count):
-        following = 1 / (2 * centre / radius - ratio)
-        coefficients.append((2 * following / radius, following * ratio))
-        ratio = following
-    return Steps(tuple(coefficients), from_mean=True)
+    return Steps(count, centre, radius) if count < plain.products else plain
 
 
 def fixed_point(
@@ -83,81 +78,79 @@ def fixed_point(
         multiply: X → Â X, called once a step but the first.
         predictions: P.
         others: Â P, the first product; overwritten.
-        mean: πᵀP where `steps.from_mean`, else None.
+        mean: πᵀP where the steps have a radius, else None.
     """
     if mean is None:
         targets = predictions.clone()
         residual = others.sub_(predictions).mul_(omega)
+        increment = residual
     else:
         targets = torch.lerp(predictions, mean, omega)
         residual = others.sub_(mean).mul_(omega * (1 - omega))
-    increment = residual
-    for k, (step, momentum) in enumerate(steps.coefficients):
-        if k > 0:
-            product = multiply(increment)
-            # What is left, (1 − ω) P − (I − ω Â) Q, after the last increment of Q.
-            residual = residual.sub_(increment).add_(product, alpha=omega)
-        if mean is None:  # plain steps: the increment is what is left
+        increment = residual / steps.centre
+    targets.add_(increment)
+    ratio = steps.radius / steps.centre
+    for _ in range(1, steps.products):
+        product = multiply(increment)
+        # What is left, (1 − ω) P − (I − ω Â) Q, after the last increment of Q.
+        residual = residual.sub_(increment).add_(product, alpha=omega)
+        if mean is None:
             increment = residual
-        elif k == 0:
-            increment = residual * step
-        else:
-            increment = increment.mul_(momentum).add_(residual, alpha=step)
+        else:  # Chebyshev's three-term recurrence
+            momentum, ratio = ratio, 1 / (2 * steps.centre / steps.radius - ratio)
+            increment = increment.mul_(momentum * ratio)
+            increment = increment.add_(residual, alpha=2 * ratio / steps.radius)
         targets.add_(increment)
-    return targets
+    return targets.clamp_(min=0)
 
 
-def direct(
+def by_lu(
+    affinity: Float[Tensor, "n n"], predictions: Float[Tensor, "n c"], omega: float
+) -> Float[Tensor, "n c"]:
+    """Q by a factorisation of I − ω Â, for any Â; which is overwritten."""
+    n, c = predictions.shape
+    system = affinity.mul_(-omega)
+    system.diagonal().add_(1)
+    # The system is never singular, so the checks that would wait for the device are left out.
+    if c > n:
+        # One product with the inverse is faster than two triangular solves of many columns.
+        shares = torch.linalg.inv_ex(system)[0].mul_(1 - omega).clamp_(min=0)
+        return shares @ predictions
+    mean, others = _centred(predictions)
+    solved = torch.linalg.solve_ex(system, others)[0]
+    return torch.add(mean, solved, alpha=1 - omega).clamp_(min=0)
+
+
+def by_cholesky(
     weights: Float[Tensor, "n n"],
     sums: Float[Tensor, "n 1"],
     predictions: Float[Tensor, "n c"],
     omega: float,
-    *,
-    symmetric: bool,
 ) -> Float[Tensor, "n c"]:
-    """Q from (D − ω K) Q = (1 − ω) D P by a factorisation, Cholesky's where K is symmetric.
+    """Q from (D − ω K) Q = (1 − ω) D P, where K is symmetric.
 
     Args:
         weights: K with Â = D⁻¹ K; overwritten.
         sums: the row sums of K, D's diagonal.
         predictions: P.
-        symmetric: whether K is.
     """
-    system = _system(weights, sums, omega)
-    # Â maps a constant column to itself, so the mean prediction passes through unchanged, and
-    # solving only for what differs from it keeps float32 exact where 1 / (1 − ω) is large.
-    mean = predictions.mean(dim=0)
-    right = (predictions - mean).mul_(sums)
-    # The system is never singular, so the checks that would wait for the device are left out.
-    if symmetric:
-        solved = torch.cholesky_solve(right, torch.linalg.cholesky_ex(system)[0])
-    else:
-        solved = torch.linalg.solve_ex(system, right)[0]
-    # Rounding may leave a probability of zero a hair below it, where a logarithm is undefined.
+    n, c = predictions.shape
+    system = weights.mul_(-omega)
+    system.diagonal().add_(sums[:, 0])
+    factor, _ = torch.linalg.cholesky_ex(system)
+    if c > n:
+        shares = torch.cholesky_inverse(factor).mul_((1 - omega) * sums.T).clamp_(min=0)
+        return shares @ predictions
+    mean, others = _centred(predictions)
+    solved = torch.cholesky_solve(others.mul_(sums), factor)
     return torch.add(mean, solved, alpha=1 - omega).clamp_(min=0)
 
 
-def shares_directly(
-    weights: Float[Tensor, "n n"], sums: Float[Tensor, "n 1"], omega: float, *, symmetric: bool
-) -> Float[Tensor, "n n"]:
-    """(1 − ω) (I − ω Â)⁻¹: each row the shares of all images in one target.
-
-    One product of it with P is faster than the triangular solves of `direct` where there are
-    more classes than images. Arguments as there.
-    """
-    system = _system(weights, sums, omega)
-    if symmetric:
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(system)[0])
-    else:
-        inverse = torch.linalg.inv_ex(system)[0]
-    shares = inverse.mul_(sums.T).clamp_(min=0)
-    return shares.div_(shares.sum(dim=1, keepdim=True))
-
-
-def _system(weights: Tensor, sums: Tensor, omega: float) -> Tensor:
-    system = weights.mul_(-omega)
-    system.diagonal().add_(sums[:, 0])
-    return system
+def _centred(predictions: Tensor) -> tuple[Tensor, Tensor]:
+    # Â maps a constant column to itself, so the mean prediction passes through unchanged, and
+    # solving only for what differs from it keeps float32 exact where 1 / (1 − ω) is large.
+    mean = predictions.mean(dim=0)
+    return mean, predictions - mean
 
 
 class _Costs(NamedTuple):
