@@ -17,6 +17,11 @@ HELD = 2**28
 _BLOCK = 512
 
 
+def unit_rows(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Rows of length 1; zeros stay zeros. (`F.normalize`, with fewer calls.)"""
+    return features / torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp_min_(1e-12)
+
+
 def scores(
     rows: Float[Tensor, "r d"],
     columns: Float[Tensor, "n d"],

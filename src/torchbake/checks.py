@@ -12,7 +12,7 @@ def check_inputs(logits: Tensor, features: Tensor, *, alone: bool) -> None:
             )
         if not value.is_floating_point():
             raise TypeError(f"{name} must be floating point, got {value.dtype}")
-    if len(logits) != len(features):
+    if logits.shape[0] != features.shape[0]:
         raise ValueError(
             f"logits and features must be of the same images, got {len(logits)} rows of logits "
             f"and {len(features)} of features"

@@ -69,10 +69,9 @@ def self_distillation_loss(
         rows = max(1, _CACHED // c) if logits.device.type == "cpu" else n
         rows = n if torch.compiler.is_compiling() else rows
         for z, q in zip(logits.detach().split(rows), soft_targets.split(rows), strict=True):
-            scaled = z.to(predictions.dtype) / temperature
-            scaled.sub_(scaled.logsumexp(dim=1, keepdim=True))
-            smallest = torch.finfo(q.dtype).tiny  # 0 log 0 = 0
-            divergence += (q.clamp_min(smallest).log_().sub_(scaled)).mul_(q).sum()
+            log_p = (z.to(q.dtype) / temperature).log_softmax(dim=1)
+            log_q = q.clamp_min(torch.finfo(q.dtype).tiny).log_()  # 0 log 0 = 0
+            divergence += log_q.sub_(log_p).mul_(q).sum()
         gradient = predictions.sub_(soft_targets)
     images = max(n, 1)  # a rank may have none
     value: Tensor = _KnownGradient.apply(

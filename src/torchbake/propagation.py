@@ -5,10 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.distributed as dist
-from torch.nn import functional as F
 
 from ._shapes import Float, Tensor
-from .affinity import AffinityRows, scores, symmetric_weights
+from .affinity import AffinityRows, scores, symmetric_weights, unit_rows
 from .checks import check_inputs, check_settings
 from .ranks import Exchange
 from .solvers import (
@@ -48,14 +47,13 @@ def start_targets(
     check_settings(temperature, omega, affinity_temperature, solver)
     kind = torch.promote_types(torch.float32, torch.promote_types(logits.dtype, features.dtype))
     inner = torch.float64 if needs_float64(omega, affinity_temperature) else kind
-    features = features.detach()
     with without_autocast(logits.device.type):
-        predictions = (logits.detach().to(kind) / temperature).softmax(dim=1)
+        predictions = (logits.to(kind) / temperature).softmax(dim=1)
         if omega == 0 or group is None or group.size() == 1:
-            if omega == 0 or len(predictions) == 1:
+            if omega == 0 or predictions.shape[0] == 1:
                 targets = predictions.clone()
             else:
-                unit = F.normalize(features.to(inner), dim=1)
+                unit = unit_rows(features.to(inner))
                 targets = _alone(unit, predictions.to(inner), omega, affinity_temperature, solver)
             return lambda: (predictions, targets.to(kind))
         exchange = Exchange(
@@ -63,14 +61,14 @@ def start_targets(
         )
         if gather_dtype is not None:
             # Narrow types cannot hold every feature, but they hold those of a row of length 1.
-            features = F.normalize(features.to(kind), dim=1)
+            features = unit_rows(features.to(kind))
         all_features = exchange.start_gather(features)
         all_predictions = exchange.start_gather(predictions)
 
     def finish() -> tuple[Tensor, Tensor]:
         # Not a decorator here: compiled, one within another would leave gradients switched off.
         with torch.no_grad(), without_autocast(logits.device.type):
-            unit = F.normalize(all_features().to(inner), dim=1)
+            unit = unit_rows(all_features().to(inner))
             targets = _across(
                 exchange, unit, all_predictions().to(inner), omega, affinity_temperature, solver
             )

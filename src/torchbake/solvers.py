@@ -114,8 +114,7 @@ def by_lu(
     # The system is never singular, so the checks that would wait for the device are left out.
     if c > n:
         # One product with the inverse is faster than two triangular solves of many columns.
-        shares = torch.linalg.inv_ex(system)[0].mul_(1 - omega).clamp_(min=0)
-        return shares @ predictions
+        return _distributions(torch.linalg.inv_ex(system)[0]) @ predictions
     mean, others = _centred(predictions)
     solved = torch.linalg.solve_ex(system, others)[0]
     return torch.add(mean, solved, alpha=1 - omega).clamp_(min=0)
@@ -139,11 +138,16 @@ def by_cholesky(
     system.diagonal().add_(sums[:, 0])
     factor, _ = torch.linalg.cholesky_ex(system)
     if c > n:
-        shares = torch.cholesky_inverse(factor).mul_((1 - omega) * sums.T).clamp_(min=0)
-        return shares @ predictions
+        return _distributions(torch.cholesky_inverse(factor).mul_(sums.T)) @ predictions
     mean, others = _centred(predictions)
     solved = torch.cholesky_solve(others.mul_(sums), factor)
     return torch.add(mean, solved, alpha=1 - omega).clamp_(min=0)
+
+
+def _distributions(shares: Tensor) -> Tensor:
+    # Scales by 1 − ω, too, and more exactly.
+    shares = shares.clamp_(min=0)
+    return shares.div_(shares.sum(dim=1, keepdim=True))
 
 
 def _centred(predictions: Tensor) -> tuple[Tensor, Tensor]:
