@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from torchbake import bake_targets
 from torchbake.losses import self_distillation_loss
 from torchbake.propagation import start_targets
-from torchbake.solvers import cheaper, planned_steps
+from torchbake.solvers import planned_steps, predicted_costs
 
 OMEGA, TEMPERATURE = 0.5, 4.0
 SIZES = [(512, 100), (2048, 1000), (2048, 21843)]
@@ -102,7 +102,8 @@ def _row(n: int, d: int, c: int, options: argparse.Namespace) -> dict[str, Any]:
     if n <= options.compiled_up_to:
         torch.compiler.reset()
         losses["ours, compiled"] = _with_gradient(torch.compile(our_loss, fullgraph=True))
-    steps = planned_steps(n, OMEGA, 1.0).products
+    products = planned_steps(n, OMEGA, 1.0).products
+    iteration, factorisation = predicted_costs(n, c, products, options.device)
     exact = _exact_targets(*batch)
     errors = {
         name: (targets(*batch).sub_(exact)).abs_().max().item() for name, targets in TARGETS.items()
@@ -112,8 +113,8 @@ def _row(n: int, d: int, c: int, options: argparse.Namespace) -> dict[str, Any]:
         "n": n,
         "d": d,
         "c": c,
-        "solver": cheaper(n, c, steps, options.device),
-        "steps": steps,
+        "solver": "direct" if factorisation < iteration else "fixed point",
+        "products": products,
         "target_seconds": side_by_side(TARGETS, batch, options.repeats),
         "loss_seconds": side_by_side(losses, batch, options.repeats),
         "loss_bytes": {name: _peak(name, n, d, c, options.device) for name in LOSSES},

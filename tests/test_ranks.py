@@ -6,12 +6,15 @@ from processes import run_python
 from reference import clustered, reference_targets
 
 from torchbake import BAKELoss
+from torchbake.solvers import own_rows_pay
 
+OWN_ROWS = {"solver": "fixed_point"}
 SETTINGS = {
-    "the paper's": {},
-    "sharp": {"affinity_temperature": 0.1, "omega": 0.8},
-    "sharp and far": {"affinity_temperature": 0.02, "omega": 0.99},
-    "directly": {"solver": "direct"},
+    "own rows": OWN_ROWS,
+    "own rows, sharp": {"affinity_temperature": 0.1, "omega": 0.8, **OWN_ROWS},
+    "all rows": {},
+    "all rows, sharp and far": {"affinity_temperature": 0.02, "omega": 0.99},
+    "all rows, directly": {"solver": "direct"},
 }
 
 
@@ -38,7 +41,11 @@ def test_targets_and_losses_equal_those_of_one_process(tmp_path, counts):
             targets = bake_targets(own(logits), own(features), group=everyone, **setting)
             results[name] = targets
         results["half"] = bake_targets(
-            own(logits), own(features), group=everyone, gather_dtype=torch.float16
+            own(logits),
+            own(features),
+            group=everyone,
+            gather_dtype=torch.float16,
+            solver="fixed_point",
         )
         even = torch.arange(12).chunk(len(counts))[rank]
         results["even"] = bake_targets(
@@ -66,3 +73,10 @@ def test_targets_and_losses_equal_those_of_one_process(tmp_path, counts):
     loss = BAKELoss()(logits, labels, features)
     (gradient,) = torch.autograd.grad(12 * loss, logits)
     torch.testing.assert_close(found["gradient"], gradient, rtol=0, atol=1e-5)
+
+
+def test_ranks_exchange_after_each_product_only_where_there_are_many_images():
+    for device in ("cpu", "cuda"):
+        assert not own_rows_pay(256, 128, 512, 100, 8, device)
+        assert own_rows_pay(64 * 256, 256, 2048, 1000, 8, device)
+        assert not own_rows_pay(64 * 256, 256, 2048, 1000, 10**5, device)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ._shapes import Float, Tensor
 from .checks import check_omega, check_positive, check_solver
 from .propagation import start_targets
-from .solvers import Solver, by_lu, cheaper, plain_steps
+from .solvers import Solver, by_lu, plain_steps, predicted_costs
 
 
 def affinities(features: Float[Tensor, "n d"], temperature: float = 1.0) -> Float[Tensor, "n n"]:
@@ -58,7 +58,8 @@ def propagate(
     steps = plain_steps(omega).products
     if solver == "auto":
         n, c = predictions.shape
-        solver = cheaper(n, c, steps, predictions.device.type)
+        iteration, factorisation = predicted_costs(n, c, steps, predictions.device.type)
+        solver = "direct" if factorisation < iteration else "fixed_point"
     if solver == "direct":
         return by_lu(affinity.clone(), predictions, omega)
     targets = predictions
@@ -99,9 +100,9 @@ def bake_targets(
         group: a torch.distributed process group across which the images of all ranks teach each
             other; ranks may bring different n, none too. None: this process's images alone.
         solver: "fixed_point" iterates, as often as a bound that needs no look at the data says;
-            "direct" factorises an N×N matrix (of the images of all ranks, on every rank);
-            "auto" takes what is predicted to be faster, and across ranks the fixed point unless
-            it would take very many messages.
+            across ranks each finds its own rows, and the ranks exchange after each product.
+            "direct" factorises an N×N matrix, across ranks that of all images on every rank.
+            "auto" takes what is predicted to be faster.
         gather_dtype: type in which features and predictions travel between ranks, such as
             torch.float16, to send less; the result is then less exact. None: the features in
             their own type, predictions in float32.

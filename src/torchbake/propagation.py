@@ -15,14 +15,12 @@ from .solvers import (
     Solver,
     by_cholesky,
     by_lu,
-    cheaper,
     fixed_point,
     needs_float64,
+    own_rows_pay,
     planned_steps,
+    predicted_costs,
 )
-
-# The most products that "auto" takes across ranks: each is a message to all others.
-MOST_MESSAGES = 64
 
 
 @torch.no_grad()
@@ -96,7 +94,8 @@ def _alone(
     if solver == "direct":
         return _directly(unit, predictions, omega, affinity_temperature)
     steps = planned_steps(n, omega, affinity_temperature)
-    if solver == "auto" and cheaper(n, c, steps.products, unit.device.type) == "direct":
+    iteration, factorisation = predicted_costs(n, c, steps.products, unit.device.type)
+    if solver == "auto" and factorisation < iteration:
         return _directly(unit, predictions, omega, affinity_temperature)
     rows = AffinityRows(unit, slice(0, n), affinity_temperature)
     if c > n and rows.held is not None:
@@ -125,8 +124,11 @@ def _across(
     if n == 1:
         return predictions[own]
     steps = planned_steps(n, omega, affinity_temperature)
-    if solver == "direct" or (solver == "auto" and steps.products > MOST_MESSAGES):
-        return _directly(unit, predictions, omega, affinity_temperature)[own]
+    # The same on all ranks, which must agree.
+    shape = n, max(exchange.counts), unit.shape[1], c
+    apart = own_rows_pay(*shape, steps.products, unit.device.type)
+    if solver == "direct" or (solver == "auto" and not apart):
+        return _alone(unit, predictions, omega, affinity_temperature, solver)[own]
     rows = AffinityRows(unit, own, affinity_temperature)
     others = rows.multiply(predictions)
     mean = None

@@ -163,24 +163,39 @@ class _Costs(NamedTuple):
     product: float  # of starting one product of the iteration
     row: float  # of a factorisation, for each row of the system
     factorisation: float  # for each n³
+    message: float  # of one message to all other ranks
 
 
-# For the CPU from benchmarks/ensembling.py's solvers on two cores. The others' are an estimate
-# of what a GPU does, not yet measured.
-_CPU_COSTS = _Costs(product=2e6, row=1e5, factorisation=0.6)
-_DEVICE_COSTS = _Costs(product=2e8, row=6e7, factorisation=3.0)
+# The CPU's from measurements on two cores (benchmarks/ensembling.py, benchmarks/ranks.py with
+# gloo). The other is an estimate of what a GPU with NCCL does, not yet measured.
+_CPU_COSTS = _Costs(product=2e6, row=1e5, factorisation=0.6, message=5e8)
+_DEVICE_COSTS = _Costs(product=2e8, row=6e7, factorisation=3.0, message=6e8)
 
 
-def cheaper(n: int, c: int, steps: int, device_type: str) -> Literal["fixed_point", "direct"]:
-    """The solver that is predicted to take less time on one device."""
-    costs = _CPU_COSTS if device_type == "cpu" else _DEVICE_COSTS
+def _costs(device_type: str) -> _Costs:
+    return _CPU_COSTS if device_type == "cpu" else _DEVICE_COSTS
+
+
+def predicted_costs(n: int, c: int, products: int, device_type: str) -> tuple[float, float]:
+    """What the fixed point and what a factorisation take for n images, on one device."""
+    costs = _costs(device_type)
     if c > n:  # both make an n×n matrix first, and then one product of it with P
-        iteration = (steps - 1) * (n**3 + costs.product)
+        iteration = (products - 1) * (n**3 + costs.product)
         factorisation = costs.row * n + 2 * costs.factorisation * n**3
-    else:
-        iteration = steps * (n * n * c + costs.product)
-        factorisation = costs.row * n + costs.factorisation * n**3 + n * n * c
-    return "fixed_point" if iteration <= factorisation else "direct"
+        return iteration + n * n * c, factorisation + n * n * c
+    iteration = products * (n * n * c + costs.product)
+    return iteration, costs.row * n + costs.factorisation * n**3 + n * n * c
+
+
+def own_rows_pay(n: int, own: int, d: int, c: int, products: int, device_type: str) -> bool:
+    """Whether ranks with up to `own` of n images do better to exchange after each product.
+
+    The other way is that each solves for all n images, and exchanges no more than the inputs.
+    """
+    costs = _costs(device_type)
+    whole = n * n * d + min(predicted_costs(n, c, products, device_type))
+    parts = own * n * (d + products * c) + products * (costs.product + costs.message)
+    return parts < whole
 
 
 def needs_float64(omega: float, affinity_temperature: float) -> bool:
