@@ -54,7 +54,8 @@ def main() -> None:
     predicted = [predicted_cost(2**power, 256, 2048, 1000) for power in range(11)]
     for row in predicted:
         print(row)
-    write_results("ranks", [{"measured": measured, "predicted": predicted}])
+    write_results("ranks", measured)
+    write_results("ranks_predicted", predicted)
 
 
 def predicted_cost(ranks: int, n: int, d: int, c: int) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def main() -> None:
     narrow = [_narrow(n, sharpness) for n in options.n for sharpness in (1.0, 0.1)]
     for row in narrow:
         print(row)
-    write_results("solvers", [{"errors": rows, "narrow": narrow}])
+    write_results("solvers", rows)
+    write_results("precision", narrow)
 
 
 def _errors(n: int, omega: float, affinity_temperature: float) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from solver_tables import SOLVER_TABLES
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Rows = list[dict[str, Any]]
@@ -113,6 +115,7 @@ def _sampling(rows: Rows) -> str:
 
 
 TABLES: dict[str, Callable[[Rows], str]] = {
+    **SOLVER_TABLES,
     "digits": _digits,
     "first_epoch": _first_epoch,
     "sampling": _sampling,
