@@ -44,7 +44,9 @@ def start_targets(
     check_inputs(logits, features, alone=group is None)
     check_settings(temperature, omega, affinity_temperature, solver)
     kind = torch.promote_types(torch.float32, torch.promote_types(logits.dtype, features.dtype))
-    inner = torch.float64 if needs_float64(omega, affinity_temperature) else kind
+    # Apple's devices have no float64: less exact there, rather than an error.
+    exact = needs_float64(omega, affinity_temperature) and logits.device.type != "mps"
+    inner = torch.float64 if exact else kind
     with without_autocast(logits.device.type):
         predictions = (logits.to(kind) / temperature).softmax(dim=1)
         if omega == 0 or group is None or group.size() == 1:

@@ -199,7 +199,7 @@ def own_rows_pay(n: int, own: int, d: int, c: int, products: int, device_type: s
 
 
 def needs_float64(omega: float, affinity_temperature: float) -> bool:
-    """Whether float32's rounding could change an entry of Q by more than about 1e-6.
+    """Whether float32's rounding could change an entry of Q by much more than 1e-6.
 
     An error of Â reaches Q multiplied by up to ω / (1 − ω λ), and one of S by 1 / T_a more.
     """
