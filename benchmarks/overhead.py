@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=60, help="of each loss")
+    parser.add_argument("--steps", type=int, default=300, help="of each loss")
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--compile", action="store_true", help="the network and loss as one graph")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -65,8 +65,9 @@ def main() -> None:
     }
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(options.steps + 3):
-        order = list(steps) if turn % 2 else list(reversed(steps))
-        for name in order:
+        first = turn % len(steps)
+        order = [*list(steps)[first:], *list(steps)[:first]]
+        for name in order if turn % 2 else reversed(order):
             started = time.perf_counter()
             steps[name]()
             if options.device != "cpu":
