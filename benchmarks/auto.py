@@ -14,7 +14,7 @@ from ensembling import clustered, side_by_side
 from provenance import write_results
 
 from torchbake import bake_targets
-from torchbake.solvers import planned_steps, predicted_costs
+from torchbake.solvers import planned_steps, steps_that_pay
 
 
 def main() -> None:
@@ -29,7 +29,6 @@ def main() -> None:
         for n in options.n:
             for c in options.c:
                 products = planned_steps(n, 0.5, sharpness).products
-                iteration, factorisation = predicted_costs(n, c, products, options.device)
                 seconds = side_by_side(
                     {
                         solver: partial(bake_targets, affinity_temperature=sharpness, solver=solver)
@@ -38,7 +37,8 @@ def main() -> None:
                     clustered(n, 512, c, options.device),
                     options.repeats,
                 )
-                picked = "direct" if factorisation < iteration else "fixed_point"
+                steps = steps_that_pay(n, c, 0.5, sharpness, options.device)
+                picked = "fixed_point" if steps else "direct"
                 rows.append(
                     {
                         "affinity_temperature": sharpness,

@@ -3,7 +3,7 @@
     uv run python benchmarks/ensembling.py
 
 Features like a trained network's: classes in groups of four, clustered, behind a ReLU. The
-formulations alternate within one process; times are medians. "target" is Q alone; "loss" is all
+formulations take turns within one process; times are medians. "target" is Q alone; "loss" is all
 that BAKE adds to a step: Q, the distillation term and its gradient for the logits. Peak memory is
 that of a fresh process for each (on a GPU: of the allocator) above its inputs. The error is the
 largest difference of an entry of Q from float64's.
@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from torchbake import bake_targets
 from torchbake.losses import self_distillation_loss
 from torchbake.propagation import start_targets
-from torchbake.solvers import planned_steps, predicted_costs
+from torchbake.solvers import steps_that_pay
 
 OMEGA, TEMPERATURE = 0.5, 4.0
 SIZES = [(512, 100), (2048, 1000), (2048, 21843)]
@@ -102,8 +102,6 @@ def _row(n: int, d: int, c: int, options: argparse.Namespace) -> dict[str, Any]:
     if n <= options.compiled_up_to:
         torch.compiler.reset()
         losses["ours, compiled"] = _with_gradient(torch.compile(our_loss, fullgraph=True))
-    products = planned_steps(n, OMEGA, 1.0).products
-    iteration, factorisation = predicted_costs(n, c, products, options.device)
     exact = _exact_targets(*batch)
     errors = {
         name: (targets(*batch).sub_(exact)).abs_().max().item() for name, targets in TARGETS.items()
@@ -113,8 +111,7 @@ def _row(n: int, d: int, c: int, options: argparse.Namespace) -> dict[str, Any]:
         "n": n,
         "d": d,
         "c": c,
-        "solver": "direct" if factorisation < iteration else "fixed point",
-        "products": products,
+        "solver": "fixed point" if steps_that_pay(n, c, OMEGA, 1.0, options.device) else "direct",
         "target_seconds": side_by_side(TARGETS, batch, options.repeats),
         "loss_seconds": side_by_side(losses, batch, options.repeats),
         "loss_bytes": {name: _peak(name, n, d, c, options.device) for name in LOSSES},
@@ -137,25 +134,34 @@ def clustered(n: int, d: int, c: int, device: str) -> Batch:
 def side_by_side(
     functions: dict[str, Callable[..., Any]], batch: Batch, repeats: int
 ) -> dict[str, float]:
-    """The median seconds of each, taken in turns after one turn to warm up."""
-    cuda = batch[0].is_cuda
+    """The median seconds of each, taken in turns after one turn to warm up.
+
+    A turn is of some 20 ms of calls, so that quick functions are timed as in a loop of their own,
+    and not by what the one before left in the caches.
+    """
+    synchronize: Callable[[], None] = torch.cuda.synchronize if batch[0].is_cuda else _nothing
     times: dict[str, list[float]] = {name: [] for name in functions}
-    slowest = 0.0
+    calls = dict.fromkeys(functions, 1)
     for turn in range(repeats + 1):
-        if turn > 3 and slowest > 2:
+        if turn > 3 and max(max(values) for values in times.values()) > 2:
             break
         for name, function in functions.items():
-            if cuda:
-                torch.cuda.synchronize()
-            started = time.perf_counter()
-            function(*batch)
-            if cuda:
-                torch.cuda.synchronize()
-            seconds = time.perf_counter() - started
-            slowest = max(slowest, seconds if turn else 0.0)
-            if turn:
+            for _ in range(2 if turn == 0 else 1):
+                synchronize()
+                started = time.perf_counter()
+                for _ in range(calls[name]):
+                    function(*batch)
+                synchronize()
+                seconds = (time.perf_counter() - started) / calls[name]
+            if turn == 0:
+                calls[name] = max(1, round(0.02 / seconds))
+            else:
                 times[name].append(seconds)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _nothing() -> None:
+    pass
 
 
 def _with_gradient(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

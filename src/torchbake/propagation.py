@@ -19,7 +19,7 @@ from .solvers import (
     needs_float64,
     own_rows_pay,
     planned_steps,
-    predicted_costs,
+    steps_that_pay,
 )
 
 
@@ -93,11 +93,12 @@ def _alone(
 ) -> Float[Tensor, "n c"]:
     """Q from the features (of length 1) and predictions of n images."""
     n, c = predictions.shape
-    if solver == "direct":
-        return _directly(unit, predictions, omega, affinity_temperature)
-    steps = planned_steps(n, omega, affinity_temperature)
-    iteration, factorisation = predicted_costs(n, c, steps.products, unit.device.type)
-    if solver == "auto" and factorisation < iteration:
+    steps = None
+    if solver == "auto":
+        steps = steps_that_pay(n, c, omega, affinity_temperature, unit.device.type)
+    elif solver == "fixed_point":
+        steps = planned_steps(n, omega, affinity_temperature)
+    if steps is None:
         return _directly(unit, predictions, omega, affinity_temperature)
     rows = AffinityRows(unit, slice(0, n), affinity_temperature)
     if c > n and rows.held is not None:

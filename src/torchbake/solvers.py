@@ -187,6 +187,17 @@ def predicted_costs(n: int, c: int, products: int, device_type: str) -> tuple[fl
     return iteration, costs.row * n + costs.factorisation * n**3 + n * n * c
 
 
+def steps_that_pay(
+    n: int, c: int, omega: float, affinity_temperature: float, device_type: str
+) -> Steps | None:
+    """The planned steps where they are predicted to take less time than a factorisation."""
+    if n <= 256 and device_type == "cpu":  # where even planning takes longer than it saves
+        return None
+    steps = planned_steps(n, omega, affinity_temperature)
+    iteration, factorisation = predicted_costs(n, c, steps.products, device_type)
+    return steps if iteration <= factorisation else None
+
+
 def own_rows_pay(n: int, own: int, d: int, c: int, products: int, device_type: str) -> bool:
     """Whether ranks with up to `own` of n images do better to exchange after each product.
 
