@@ -163,6 +163,7 @@ def test_inputs_are_left_as_they_are():
         ({"features": torch.ones(3, 4)}, ValueError, "5 rows of logits and 3 of features"),
         ({"features": torch.ones(5, 4, 1)}, ValueError, "features must have two dimensions"),
         ({"logits": torch.ones(0, 4), "features": torch.ones(0, 4)}, ValueError, "logits"),
+        ({"gather_dtype": torch.int8}, ValueError, "gather_dtype must be a floating type"),
         ({"solver": "newton"}, ValueError, "solver must be one of auto, fixed_point, direct"),
         ({"logits": torch.ones(5, 4, dtype=torch.long)}, TypeError, "logits must be floating"),
         ({"features": torch.ones(5, 4, dtype=torch.long)}, TypeError, "features must be floating"),

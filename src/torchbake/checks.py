@@ -1,5 +1,7 @@
 """What inputs and settings of ensembling may be."""
 
+import torch
+
 from ._shapes import Tensor
 from .solvers import SOLVERS
 
@@ -20,13 +22,19 @@ def check_inputs(logits: Tensor, features: Tensor, *, alone: bool) -> None:
 
 
 def check_settings(
-    temperature: float, omega: float, affinity_temperature: float, solver: str
+    temperature: float,
+    omega: float,
+    affinity_temperature: float,
+    solver: str,
+    gather_dtype: torch.dtype | None,
 ) -> None:
     """Raise ValueError for a setting outside its range."""
     check_positive("temperature", temperature)
     check_positive("affinity_temperature", affinity_temperature)
     check_omega(omega)
     check_solver(solver)
+    if gather_dtype is not None and not gather_dtype.is_floating_point:
+        raise ValueError(f"gather_dtype must be a floating type, got {gather_dtype}")
 
 
 def check_solver(solver: str) -> None:

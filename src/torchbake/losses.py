@@ -137,7 +137,7 @@ class BAKELoss(nn.Module):
         equal_counts: bool = False,
     ) -> None:
         super().__init__()
-        check_settings(temperature, omega, affinity_temperature, solver)
+        check_settings(temperature, omega, affinity_temperature, solver, gather_dtype)
         if not 0 <= weight < float("inf"):
             raise ValueError(f"weight must be at least 0 and finite, got {weight}")
         self.temperature = temperature

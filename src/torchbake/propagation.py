@@ -42,7 +42,7 @@ def start_targets(
         A function that waits for the other ranks and returns the predictions P and Q.
     """
     check_inputs(logits, features, alone=group is None)
-    check_settings(temperature, omega, affinity_temperature, solver)
+    check_settings(temperature, omega, affinity_temperature, solver, gather_dtype)
     kind = torch.promote_types(torch.float32, torch.promote_types(logits.dtype, features.dtype))
     # Apple's devices have no float64: less exact there, rather than an error.
     exact = needs_float64(omega, affinity_temperature) and logits.device.type != "mps"
@@ -69,9 +69,9 @@ def start_targets(
         # Not a decorator here: compiled, one within another would leave gradients switched off.
         with torch.no_grad(), without_autocast(logits.device.type):
             unit = unit_rows(all_features().to(inner))
-            targets = _across(
-                exchange, unit, all_predictions().to(inner), omega, affinity_temperature, solver
-            )
+            everyone = all_predictions().to(inner)
+            everyone[exchange.own] = predictions.to(inner)  # these did not travel
+            targets = _across(exchange, unit, everyone, omega, affinity_temperature, solver)
             return predictions, targets.to(kind)
 
     return finish
