@@ -139,29 +139,30 @@ def side_by_side(
     A turn is of some 20 ms of calls, so that quick functions are timed as in a loop of their own,
     and not by what the one before left in the caches.
     """
-    synchronize: Callable[[], None] = torch.cuda.synchronize if batch[0].is_cuda else _nothing
     times: dict[str, list[float]] = {name: [] for name in functions}
     calls = dict.fromkeys(functions, 1)
     for turn in range(repeats + 1):
-        if turn > 3 and max(max(values) for values in times.values()) > 2:
-            break
+        if turn > 3 and max(max(values) for values in times.values()) > 1:
+            break  # three turns are enough of what takes seconds
         for name, function in functions.items():
-            for _ in range(2 if turn == 0 else 1):
-                synchronize()
-                started = time.perf_counter()
-                for _ in range(calls[name]):
-                    function(*batch)
-                synchronize()
-                seconds = (time.perf_counter() - started) / calls[name]
-            if turn == 0:
-                calls[name] = max(1, round(0.02 / seconds))
-            else:
+            seconds = _seconds(function, batch, calls[name])
+            if turn > 0:
                 times[name].append(seconds)
+            elif seconds < 1:
+                calls[name] = max(1, round(0.02 / _seconds(function, batch, 1)))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _nothing() -> None:
-    pass
+def _seconds(function: Callable[..., Any], batch: Batch, calls: int) -> float:
+    """Of one of so many calls in a row."""
+    if batch[0].is_cuda:
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(calls):
+        function(*batch)
+    if batch[0].is_cuda:
+        torch.cuda.synchronize()
+    return (time.perf_counter() - started) / calls
 
 
 def _with_gradient(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
