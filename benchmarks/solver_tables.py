@@ -50,13 +50,19 @@ def _overhead(rows: Rows) -> str:
     settings, *losses = rows
     lines = [
         f"| {settings['model']}, {settings['image_size']}×{settings['image_size']}, "
-        f"batch {settings['batch_size']} | ms a step | over cross-entropy (quartiles) |",
-        "|---|--:|--:|",
+        f"batch {settings['batch_size']} | ms a step | over cross-entropy (quartiles) | "
+        "its loss alone adds |",
+        "|---|--:|--:|--:|",
     ]
     for row in losses:
         low, middle, high = (100 * (ratio - 1) for ratio in row["ratio"])
         share = "" if row is losses[0] else f"{middle:+.1f} % ({low:+.1f} to {high:+.1f})"
-        lines.append(f"| {row['loss']} | {1e3 * row['seconds']:.1f} | {share} |")
+        added = row["added_seconds"]
+        cost = f"{1e3 * added:.2f} ms, {100 * added / losses[0]['seconds']:.2f} %"
+        lines.append(
+            f"| {row['loss']} | {1e3 * row['seconds']:.1f} | {share} | "
+            f"{'' if row is losses[0] else cost} |"
+        )
     return "\n".join([*lines, "", f"{settings['steps']} steps of each, in turns."])
 
 

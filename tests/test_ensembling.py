@@ -42,7 +42,7 @@ def test_agrees_with_the_closed_form_anywhere(n, classes, seed, **setting):
 
 
 @pytest.mark.parametrize("solver", ["auto", "fixed_point", "direct"])
-@pytest.mark.parametrize("n", [700, 1100])
+@pytest.mark.parametrize(("n", "classes"), [(700, 20), (1100, 20), (1030, 1100)])
 @pytest.mark.parametrize(
     "setting",
     [
@@ -53,8 +53,8 @@ def test_agrees_with_the_closed_form_anywhere(n, classes, seed, **setting):
         {"omega": 0.9, "affinity_temperature": 0.02},
     ],
 )
-def test_larger_batches_agree_too(n, setting, solver):
-    logits, features, _ = clustered(n, classes=20)
+def test_larger_batches_agree_too(n, classes, setting, solver):
+    logits, features, _ = clustered(n, classes)
     targets = bake_targets(logits, features, solver=solver, **setting)
     expected = reference_targets(logits, features, **setting)
     torch.testing.assert_close(targets.double(), expected, rtol=0, atol=1e-6)
@@ -175,12 +175,26 @@ def test_bad_input_is_refused_with_a_clear_message(unchecked, change, error, mes
         bake_targets(arguments.pop("logits"), arguments.pop("features"), **arguments)
 
 
+@pytest.mark.parametrize("solver", ["fixed_point", "direct"])
+@pytest.mark.parametrize("classes", [5, 40])
+def test_unlike_clusters_and_an_image_without_features(classes, solver):
+    logits, features, _ = clustered(30, classes)
+    features[:25] = features[0] + 0.1 * features[:25]
+    features[7] = 0
+    for scale in (1, 100):  # certain predictions: most of them are zero
+        targets = bake_targets(scale * logits, features, solver=solver)
+        expected = reference_targets(scale * logits, features)
+        torch.testing.assert_close(targets.double(), expected, rtol=0, atol=1e-6)
+        assert (targets >= 0).all()
+
+
+@pytest.mark.parametrize("classes", [5, 40])
 @pytest.mark.parametrize("solver", ["auto", "fixed_point", "direct"])
-def test_propagate_takes_any_affinities(solver):
+def test_propagate_takes_any_affinities(solver, classes):
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(20, 20, generator=generator).requires_grad_()
     rows = scores.softmax(dim=1)
-    predictions = torch.randn(20, 5, generator=generator).softmax(dim=1)
+    predictions = torch.randn(20, classes, generator=generator).softmax(dim=1)
     targets = propagate(rows, predictions, 0.7, solver)
     exact = (
         0.3 * torch.linalg.inv(torch.eye(20).double() - 0.7 * rows.double()) @ predictions.double()

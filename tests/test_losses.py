@@ -30,14 +30,17 @@ def test_a_value_by_hand():
     assert targets[0, 0].item() == pytest.approx(first, abs=1e-6)
 
 
-def test_gradient_is_that_of_a_constant_target():
-    logits, features, labels = clustered(16)
+@pytest.mark.parametrize("classes", [10, 40_000])  # one block of rows, and several
+def test_gradient_is_that_of_a_constant_target(classes):
+    logits, features, labels = clustered(16, classes)
     logits.requires_grad_(), features.requires_grad_()
-    BAKELoss()(logits, labels, features).backward()
+    terms = BAKELoss().terms(logits, labels, features)
+    sum(terms.values()).backward()
     assert features.grad is None
     q = bake_targets(logits, features)
+    torch.testing.assert_close(terms["distillation"], distillation_loss(logits, q))
     n, t = len(labels), 4.0
-    expected = (logits.softmax(1) - F.one_hot(labels, 10)) / n
+    expected = (logits.softmax(1) - F.one_hot(labels, classes)) / n
     expected = expected + t * ((logits / t).softmax(1) - q) / n
     torch.testing.assert_close(logits.grad, expected.detach(), rtol=1e-4, atol=1e-6)
 

@@ -1,16 +1,13 @@
 """The affinities Â between images as a matrix K and its row sums: Â = K / sums.
 
-Only some of the rows, where the others are another process's, and held only where they fit.
+Only some of the rows, where the others are another process's, and held only where they fit:
+a K of more than HELD entries is made anew, some rows at a time, for each product.
 """
 
 import torch
 
 from ._shapes import Float, Tensor
-from .solvers import SYMMETRIC_FROM
-
-# The most entries of K that are held at once (1 GiB in float32). A larger K is made anew, some
-# rows at a time, for each product.
-HELD = 2**28
+from .solvers import HELD, SYMMETRIC_FROM
 
 # Each pair of images is compared once, not twice, where the product is large enough for that to
 # save time; in blocks of at least so many rows.

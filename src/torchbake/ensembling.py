@@ -87,7 +87,8 @@ def bake_targets(
 
     Inputs are detached and the work is done in float32 (float64 for float64 inputs, and within,
     where sharp affinities with ω near 1 need it), also under autocast; no gradient flows through
-    the result. It is within 1e-6 of the exact Q, whatever the solver.
+    the result. On batches like a network's it is within 1e-6 of the exact Q, whatever the solver;
+    docs/solvers.md has what strains that.
 
     Args:
         logits: (n, c) class scores of any floating type.

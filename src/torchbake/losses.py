@@ -36,8 +36,13 @@ def distillation_loss(
 def cross_entropy(
     logits: Float[Tensor, "n c"], target: Tensor, label_smoothing: float = 0.0
 ) -> Float[Tensor, ""]:
-    """Cross-entropy with class numbers (n,) or class probabilities (n, c), in float32 or wider."""
+    """Cross-entropy with class numbers (n,) or class probabilities (n, c), in float32 or wider.
+
+    Zero for no images, as a rank may have none.
+    """
     with without_autocast(logits.device.type):
+        if logits.shape[0] == 0:
+            return _widened(logits).sum()
         return F.cross_entropy(_widened(logits), target, label_smoothing=label_smoothing)
 
 
@@ -53,8 +58,8 @@ def self_distillation_loss(
 ) -> Float[Tensor, ""]:
     """`distillation_loss` where P = softmax(Z / T) is known: its gradient is T (P − Q) / n.
 
-    Less memory traffic than autograd's way: no second softmax, and no pass back through it. A
-    second derivative is refused.
+    Less memory traffic than autograd's way: no pass back through a softmax, and on the CPU what
+    lies between stays in the cache. create_graph=True and torch.func.grad are refused.
 
     Args:
         logits: (n, c) Z; the gradient flows here alone.
@@ -101,7 +106,10 @@ class _KnownGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         if torch.is_grad_enabled():
-            raise RuntimeError("the distillation term of BAKELoss has no second derivative")
+            raise RuntimeError(
+                "the distillation term of BAKELoss has no second derivative, and no gradient by "
+                "torch.func or with create_graph=True"
+            )
         (gradient,) = ctx.saved_tensors
         return (gradient * (upstream * ctx.factor)).to(ctx.dtype), None, None, None
 
@@ -185,5 +193,6 @@ class BAKELoss(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"temperature={self.temperature}, omega={self.omega}, weight={self.weight}, "
-            f"affinity_temperature={self.affinity_temperature}"
+            f"affinity_temperature={self.affinity_temperature}, solver={self.solver!r}, "
+            f"gather_dtype={self.gather_dtype}, equal_counts={self.equal_counts}"
         )

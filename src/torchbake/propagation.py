@@ -50,7 +50,7 @@ def start_targets(
     with without_autocast(logits.device.type):
         predictions = (logits.to(kind) / temperature).softmax(dim=1)
         if omega == 0 or group is None or group.size() == 1:
-            if omega == 0 or predictions.shape[0] == 1:
+            if omega == 0 or predictions.shape[0] <= 1:
                 targets = predictions.clone()
             else:
                 unit = unit_rows(features.to(inner))
@@ -124,7 +124,7 @@ def _across(
     """This rank's rows of Q from the features (of length 1) and predictions of all n images."""
     n, c = predictions.shape
     own = exchange.own
-    if n == 1:
+    if n <= 1:
         return predictions[own]
     steps = planned_steps(n, omega, affinity_temperature)
     # The same on all ranks, which must agree.

@@ -68,7 +68,6 @@ class Exchange:
         """Everyone's rows."""
         return self.start_gather(rows)()
 
-    def sum(self, value: Tensor) -> Tensor:
+    def sum(self, value: Tensor) -> None:
         """The sum over the ranks, in place."""
         dist.all_reduce(value, group=self.group)
-        return value

@@ -1,6 +1,7 @@
 """Ways to solve Q = ω Â Q + (1 − ω) P, whose work is known before it starts.
 
-Where rounding leaves a probability of zero a hair below it, Q is clamped: logarithms need that.
+Where rounding or stopping leaves a probability a hair below zero, Q is clamped: logarithms need
+that.
 
 Nothing here reads a value back from the device, and no loop depends on the data. The bounds are
 derived in docs/solvers.md.
@@ -26,6 +27,10 @@ TOLERANCE = 5e-7
 SYMMETRIC_FROM = 0.25
 
 
+# The most entries of an N×N matrix that are held unasked (1 GiB in float32).
+HELD = 2**28
+
+
 class Steps(NamedTuple):
     """A fixed-point iteration as planned.
 
@@ -44,7 +49,7 @@ def plain_steps(omega: float) -> Steps:
 
 
 def planned_steps(n: int, omega: float, affinity_temperature: float) -> Steps:
-    """The fewest steps certain to be enough for n ≥ 2 images, whatever their features."""
+    """Steps that are certain to be enough for n ≥ 2 images, whatever their features."""
     plain = plain_steps(omega)
     if affinity_temperature < SYMMETRIC_FROM or plain.products == 1:
         return plain
@@ -82,8 +87,7 @@ def fixed_point(
     """
     if mean is None:
         targets = predictions.clone()
-        residual = others.sub_(predictions).mul_(omega)
-        increment = residual
+        increment = others.sub_(predictions).mul_(omega)
     else:
         targets = torch.lerp(predictions, mean, omega)
         residual = others.sub_(mean).mul_(omega * (1 - omega))
@@ -91,15 +95,13 @@ def fixed_point(
     targets.add_(increment)
     ratio = steps.radius / steps.centre
     for _ in range(1, steps.products):
-        product = multiply(increment)
-        # What is left, (1 − ω) P − (I − ω Â) Q, after the last increment of Q.
-        residual = residual.sub_(increment).add_(product, alpha=omega)
         if mean is None:
-            increment = residual
-        else:  # Chebyshev's three-term recurrence
+            increment = multiply(increment).mul_(omega)
+        else:
+            # What is left, (1 − ω) P − (I − ω Â) Q, and Chebyshev's three-term recurrence.
+            residual.sub_(increment).add_(multiply(increment), alpha=omega)
             momentum, ratio = ratio, 1 / (2 * steps.centre / steps.radius - ratio)
-            increment = increment.mul_(momentum * ratio)
-            increment = increment.add_(residual, alpha=2 * ratio / steps.radius)
+            increment.mul_(momentum * ratio).add_(residual, alpha=2 * ratio / steps.radius)
         targets.add_(increment)
     return targets.clamp_(min=0)
 
@@ -145,9 +147,9 @@ def by_cholesky(
 
 
 def _distributions(shares: Tensor) -> Tensor:
-    # Scales by 1 − ω, too, and more exactly.
-    shares = shares.clamp_(min=0)
-    return shares.div_(shares.sum(dim=1, keepdim=True))
+    # Scales by 1 − ω, too, and more exactly. Not in place: `propagate` may need the gradient.
+    shares = shares.clamp(min=0)
+    return shares / shares.sum(dim=1, keepdim=True)
 
 
 def _centred(predictions: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,7 +192,9 @@ def predicted_costs(n: int, c: int, products: int, device_type: str) -> tuple[fl
 def steps_that_pay(
     n: int, c: int, omega: float, affinity_temperature: float, device_type: str
 ) -> Steps | None:
-    """The planned steps where they are predicted to take less time than a factorisation."""
+    """The planned steps where they take less time than a factorisation, or less memory."""
+    if n * n > HELD:
+        return planned_steps(n, omega, affinity_temperature)
     if n <= 256 and device_type == "cpu":  # where even planning takes longer than it saves
         return None
     steps = planned_steps(n, omega, affinity_temperature)
@@ -203,6 +207,8 @@ def own_rows_pay(n: int, own: int, d: int, c: int, products: int, device_type: s
 
     The other way is that each solves for all n images, and exchanges no more than the inputs.
     """
+    if n * n > HELD:
+        return True
     costs = _costs(device_type)
     whole = n * n * d + min(predicted_costs(n, c, products, device_type))
     parts = own * n * (d + products * c) + products * (costs.product + costs.message)
@@ -215,4 +221,4 @@ def needs_float64(omega: float, affinity_temperature: float) -> bool:
     An error of Â reaches Q multiplied by up to ω / (1 − ω λ), and one of S by 1 / T_a more.
     """
     gain = omega / (1 - omega * math.tanh(1 / affinity_temperature))
-    return gain > 3 or gain / affinity_temperature > 16
+    return gain > 3 or gain / affinity_temperature > 12
