@@ -65,6 +65,7 @@ def test_a_run_folder_has_everything(tmp_path):
         "checkpoints/last.pt",
         "model.safetensors",
         "model_ema.safetensors",
+        "result.json",
     }
     records = RunFolder(folder).read_metrics()
     trained = [record for record in records if record["kind"] == "train"]

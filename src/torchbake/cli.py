@@ -1,23 +1,17 @@
-"""The command line: `torchbake train | evaluate | list`.
+"""The command line: `torchbake train | compare | evaluate | list`.
 
 Heavy modules are imported by the command that needs them, so that help is instant.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from . import __version__
+from . import __version__, commands
+from .commands import DEFAULT_RECIPE
 from .errors import Stopped, UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from .recipe import Recipe
-
-DEFAULT_RECIPE = "digits/bake"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -64,9 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Train image classifiers in which the images of a batch teach each other.",
     )
     parser.add_argument("--version", action="version", version=f"torchbake {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    subcommands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    train = commands.add_parser(
+    train = subcommands.add_parser(
         "train",
         help="train a classifier as a recipe says",
         description="Train a classifier as a recipe says. Under torchrun, on several devices.",
@@ -96,30 +90,74 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--print-recipe", action="store_true", help="print the whole recipe as YAML, and end"
     )
-    train.set_defaults(command=_train)
+    train.set_defaults(command=commands.train)
 
-    evaluate = commands.add_parser(
+    compare = subcommands.add_parser(
+        "compare",
+        help="train methods side by side on equal terms, or compare runs that exist",
+        description="Train several methods with several seeds, on equal numbers of images, and "
+        "print one table; what is finished already is not done again. With run folders in place "
+        "of a recipe: the table of these runs.",
+        epilog="Any key of the recipe is an option, for all methods: --training.epochs 10.",
+        allow_abbrev=False,
+    )
+    compare.add_argument(
+        "what", nargs="*", metavar="RECIPE | RUN …", help=f"(default: {DEFAULT_RECIPE})"
+    )
+    compare.add_argument(
+        "--methods",
+        metavar="M,M,…",
+        help="methods, with settings after colons: cross-entropy,bake,bake:omega=0.9:partners=1 "
+        "(default: cross-entropy,bake)",
+    )
+    compare.add_argument(
+        "--seeds", type=int, metavar="N", help="seeds from 0 to N - 1 (default: 1)"
+    )
+    compare.add_argument(
+        "--budget",
+        metavar="images | anchors | N",
+        help="what an epoch counts, or how many images every run sees (default: images)",
+    )
+    compare.add_argument("--baseline", metavar="METHOD", help="(default: cross-entropy)")
+    compare.add_argument(
+        "--unequal",
+        action="store_true",
+        help="compare also what has seen different numbers of images, and mark it",
+    )
+    compare.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)"
+    )
+    compare.add_argument("--out", type=Path, metavar="DIR", help="(default: runs/compare-RECIPE)")
+    compare.set_defaults(command=commands.compare)
+
+    evaluate = subcommands.add_parser(
         "evaluate", help="measure a run's model on its test images", allow_abbrev=False
     )
     evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     evaluate.add_argument("--ema", action="store_true", help="the average of the weights")
     evaluate.add_argument("--data", metavar="NAME", help="in place of the run's data.name")
     evaluate.add_argument("--device", metavar="NAME", help="in place of the run's training.device")
-    evaluate.set_defaults(command=_evaluate)
+    evaluate.set_defaults(command=commands.evaluate)
 
-    listing = commands.add_parser("list", help="list what there is by name")
+    listing = subcommands.add_parser("list", help="list what there is by name")
     listing.add_argument("what", choices=["recipes", "models", "methods", "datasets"])
-    listing.set_defaults(command=_list)
+    listing.set_defaults(command=commands.list_names)
     return parser
 
 
+_OWN_OPTIONS = {
+    "train": "out seed resume overwrite baseline print-recipe",
+    "compare": "methods seeds budget baseline unequal jobs out",
+}
+
+
 def _split_overrides(given: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Options that are keys of a recipe, taken out of the arguments of `train`."""
-    if not given or given[0] != "train":
+    """Options that are keys of a recipe, taken out of the arguments of `train` or `compare`."""
+    if not given or given[0] not in _OWN_OPTIONS:
         return given, []
     from .recipe import Recipe
 
-    own = ["--out", "--seed", "--resume", "--overwrite", "--baseline", "--print-recipe", "--help"]
+    own = [f"--{name}" for name in (*_OWN_OPTIONS[given[0]].split(), "help")]
     sections = [field.name for field in fields(Recipe)]
     rest, overrides = [], []
     words = iter(given)
@@ -139,117 +177,6 @@ def _split_overrides(given: list[str]) -> tuple[list[str], list[tuple[str, str]]
             value = following
         overrides.append((key, value))
     return rest, overrides
-
-
-def _train(options: argparse.Namespace) -> None:
-    from .training.recipe_files import dump_recipe, load_recipe
-
-    if options.recipe is None and options.resume and options.out is not None:
-        options.recipe = str(options.out / "recipe.yaml")
-    name = options.recipe or DEFAULT_RECIPE
-    overrides = list(options.overrides)
-    if options.seed is not None:
-        overrides.append(("seed", str(options.seed)))
-    recipe = load_recipe(name, overrides)
-    if options.print_recipe:
-        print(dump_recipe(recipe), end="")
-        return
-    out = options.out or Path("runs") / _run_name(name, options.seed)
-    runs = [(out, recipe)]
-    if options.baseline is not None:
-        other = load_recipe(name, [*overrides, ("method", options.baseline)])
-        if recipe.training.epoch == "anchors":
-            raise UserError(
-                "--baseline: compares on equal images, of which an epoch of anchors has more with "
-                "partners; use --training.epoch images"
-            )
-        if other.method["name"] == recipe.method["name"]:
-            raise UserError(f"--baseline: the run itself uses {other.method['name']}")
-        runs.append((out.with_name(f"{out.name}-{other.method['name']}"), other))
-    _run_all(runs, resume=options.resume, overwrite=options.overwrite)
-
-
-def _run_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from .analysis.report import write_report
-    from .training.loop import train
-    from .training.run_folder import RunFolder
-
-    first = os.environ.get("RANK", "0") == "0"
-    console = Console(quiet=not first)
-    if first:
-        for folder, recipe in runs:
-            RunFolder(folder).check(recipe, resume=resume, overwrite=overwrite)
-    table = Table("method", "images seen", "test top-1 %", "NLL", "ECE %", "seconds")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for folder, recipe in runs:
-        final = train(recipe, folder, resume=resume, overwrite=overwrite, console=console)
-        if first:
-            write_report(RunFolder(folder))
-        for prefix, label in (("", ""), ("ema_", " (EMA)")):
-            if f"{prefix}top1" in final:
-                table.add_row(
-                    recipe.method["name"] + label,
-                    f"{final['images']:,}",
-                    f"{final[prefix + 'top1']:.2f}",
-                    f"{final[prefix + 'nll']:.4f}",
-                    f"{final[prefix + 'ece']:.2f}",
-                    f"{final['seconds']:.1f}",
-                )
-    console.print(table)
-    for folder, _ in runs:
-        console.print(f"written to {folder}", highlight=False, soft_wrap=True)
-
-
-def _run_name(recipe: str, seed: int | None) -> str:
-    path = Path(recipe)
-    name = path.stem if path.suffix in (".yaml", ".yml") else recipe.replace("/", "-")
-    return name if seed is None else f"{name}-seed{seed}"
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    from .training.evaluate import evaluate_run
-
-    figures = evaluate_run(
-        options.run,
-        ema=options.ema,
-        data_name=options.data,
-        device_name=options.device,
-        console=Console(stderr=True),
-    )
-    for name, value in figures.items():
-        print(f"{name} {value:.4f}")
-
-
-def _list(options: argparse.Namespace) -> None:
-    """Names, one a line; on a terminal with a word about each where there is one."""
-    about: dict[str, str] = {}
-    if options.what == "recipes":
-        from .training.recipe_files import list_recipes, load_recipe
-
-        about = {name: load_recipe(name).description for name in list_recipes()}
-    elif options.what == "models":
-        from .models import list_models
-
-        about = dict.fromkeys(list_models(), "")
-    elif options.what == "methods":
-        from .methods import METHODS
-
-        about = {name: (METHODS[name].__doc__ or "").splitlines()[0] for name in sorted(METHODS)}
-    else:
-        from .data.sources import SOURCES
-
-        about = {
-            f"{name}:{kind.takes_place}".rstrip(":"): kind.about for name, kind in SOURCES.items()
-        }
-    width = max(map(len, about))
-    for name, words in about.items():
-        print(f"{name:{width}}  {words}".rstrip() if sys.stdout.isatty() else name)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ._shapes import Float, Tensor
-from .checks import check_settings
+from .checks import check_not_negative, check_settings
 from .propagation import start_targets, without_autocast
 from .solvers import Solver
 
@@ -146,8 +146,7 @@ class BAKELoss(nn.Module):
     ) -> None:
         super().__init__()
         check_settings(temperature, omega, affinity_temperature, solver, gather_dtype)
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"weight must be at least 0 and finite, got {weight}")
+        check_not_negative("weight", weight)
         self.temperature = temperature
         self.omega = omega
         self.weight = weight

@@ -84,6 +84,7 @@ class SmallImageResNet(nn.Module):
                 channels = width
             stages.append(nn.Sequential(*stage))
         self.stages = nn.Sequential(*stages)
+        self.feature_info = [{"module": f"stages.{k}"} for k in range(len(stages))]  # as timm's
         self.norm = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if final_norm else None
         self.fc = nn.Linear(channels, num_classes)
         for module in self.modules():
@@ -164,10 +165,13 @@ def small_cnn(num_classes: int, in_chans: int = 1) -> nn.Module:
     """Three 3×3 convolutions and 64 features, for tiny greyscale images such as 8×8 digits."""
     layers: list[nn.Module] = []
     for channels, width, stride in ((in_chans, 32, 1), (32, 64, 2), (64, 64, 1)):
-        layers.append(nn.Conv2d(channels, width, 3, stride, padding=1, bias=False))
-        layers += [nn.BatchNorm2d(width), nn.ReLU()]
+        convolution = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        layers.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU()))
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return nn.Sequential(OrderedDict(layers=nn.Sequential(*layers), fc=nn.Linear(64, num_classes)))
+    fc = nn.Linear(64, num_classes)
+    network: Any = nn.Sequential(OrderedDict(layers=nn.Sequential(*layers), fc=fc))
+    network.feature_info = [{"module": f"layers.{stage}"} for stage in range(3)]  # as timm's
+    return network
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

@@ -8,6 +8,15 @@ import torch.distributed as dist
 from ._shapes import Float, Tensor
 
 
+def everyone(rows: Tensor) -> Tensor:
+    """The rows (r, …) of all ranks, in rank order, where there are several; each has as many."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return rows
+    gathered = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
+    dist.all_gather_into_tensor(gathered, rows.contiguous())
+    return gathered
+
+
 class Exchange:
     """Rows of all ranks, in rank order.
 

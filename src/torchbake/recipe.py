@@ -30,6 +30,14 @@ class DataRecipe:
         min_scale: of the area, for `crop: resized`.
         flip: mirror half of the images.
         cutout: side in pixels of a square set to the mean; 0 for none.
+        mixup, cutmix: α of the Beta distribution that shares are drawn from (see `data.mixing`); 0
+            for none. 0.2 and 1 in their papers on ImageNet. With both, either for each batch.
+        mix_probability: of a batch being mixed, where one of these is set.
+        classes: names of the classes to keep, numbered in this order; None for all.
+        images_per_class: training images kept of each class, the first in a fixed random order;
+            None for all.
+        label_noise: share of the training labels that become another class, each alike.
+        label_noise_seed: of which ones, and of what they become.
         mean, std: of each channel, on the scale from 0 to 1; None: measured on the training
             images if they are in memory, else ImageNet's.
         in_memory: decode all images once; None: if they are of one size and fit.
@@ -50,6 +58,13 @@ class DataRecipe:
     min_scale: Annotated[float, Gt(0), Le(1)] = 0.08
     flip: bool = False
     cutout: NotNegative = 0
+    mixup: Annotated[float, Ge(0)] = 0.0
+    cutmix: Annotated[float, Ge(0)] = 0.0
+    mix_probability: Annotated[float, Ge(0), Le(1)] = 1.0
+    classes: tuple[str, ...] | None = None
+    images_per_class: Positive | None = None
+    label_noise: Rate = 0.0
+    label_noise_seed: NotNegative = 0
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Gt(0)], ...] | None = None
     in_memory: bool | None = None
@@ -141,6 +156,9 @@ class TrainingRecipe:
         log_every: steps between log records.
         checkpoint_every: steps between checkpoints.
         tensorboard: write TensorBoard event files beside metrics.jsonl.
+        channels_last: keep images and filters in channels-last order; faster on most devices.
+        report: whose figures stand for the run in comparisons: the `last` evaluation's, or those
+            of the `best-on-test`, which is chosen on the test set, as published tables often do.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
@@ -157,6 +175,8 @@ class TrainingRecipe:
     log_every: Positive = 50
     checkpoint_every: Positive = 500
     tensorboard: bool = False
+    channels_last: bool = False
+    report: Literal["last", "best-on-test"] = "last"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from .memory import (
     normalised,
 )
 from .sources import Source, Split, open_source
+from .subsets import restricted
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
@@ -95,10 +96,10 @@ def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Da
         progress: called with a split's name, images decoded and their number.
 
     Raises:
-        UserError: see `open_source`; images of different sizes without `image_size`, or of
-            another one though `in_memory` is true.
+        UserError: see `open_source` and `restricted`; images of different sizes without
+            `image_size`, or of another one though `in_memory` is true.
     """
-    source = open_source(recipe)
+    source = restricted(open_source(recipe), recipe)
     first = source.train.load(0)
     channels, height, width = first.shape
     size = recipe.image_size or height

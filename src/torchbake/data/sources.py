@@ -26,11 +26,13 @@ class Split:
         labels: class numbers.
         load: decodes image i, to (ch, h, w).
         pixels: all images, where the source has them decoded.
+        clean_labels: the true ones, where `data.label_noise` has made some of `labels` wrong.
     """
 
     labels: Int[Tensor, " n"]
     load: Callable[[int], UInt8[Tensor, "ch h w"]]
     pixels: UInt8[Tensor, "n ch h w"] | None = None
+    clean_labels: Int[Tensor, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -2,13 +2,39 @@
 
 from .bake import BAKE
 from .base import Batch, Method, Step, Task
+from .byot import BYOT
 from .cross_entropy import CrossEntropy
+from .cs_kd import CSKD
+from .ddgsd import DDGSD
+from .dlb import DLB
+from .dml import DML
+from .kd import KD, KDEnsemble
+from .kdcl import KDCL
 from .label_smoothing import LabelSmoothing
+from .max_entropy import MaxEntropy
+from .mixskd import MixSKD
+from .one import ONE
+from .ps_kd import PSKD
+from .tf_kd import TfKDSelf, TfKDVirtual
 
 METHODS: dict[str, type[Method]] = {
     "bake": BAKE,
+    "byot": BYOT,
     "cross-entropy": CrossEntropy,
+    "cs-kd": CSKD,
+    "ddgsd": DDGSD,
+    "dlb": DLB,
+    "dml": DML,
+    "kd": KD,
+    "kd-ensemble": KDEnsemble,
+    "kdcl": KDCL,
     "label-smoothing": LabelSmoothing,
+    "max-entropy": MaxEntropy,
+    "mixskd": MixSKD,
+    "one": ONE,
+    "ps-kd": PSKD,
+    "tf-kd-self": TfKDSelf,
+    "tf-kd-virtual": TfKDVirtual,
 }
 
-__all__ = ["BAKE", "METHODS", "Batch", "CrossEntropy", "LabelSmoothing", "Method", "Step", "Task"]
+__all__ = ["METHODS", "Batch", "Method", "Step", "Task", *(m.__name__ for m in METHODS.values())]

@@ -26,7 +26,12 @@ class BAKE(Method):
         solver: how the soft targets are solved for (see `bake_targets`).
         gather_dtype: the type in which features and predictions travel between ranks; by default
             features in their own, predictions in float32.
+
+    Images of Mixup and CutMix teach each other like any others: affinities, predictions and
+    targets are those of the mixed images, and whole class groups are mixed (see `data.mixing`).
     """
+
+    mixes = True
 
     def __init__(
         self,
@@ -60,5 +65,5 @@ class BAKE(Method):
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         features, logits = model(batch.images)
-        terms = self.objective.terms(logits, batch.labels, features)
+        terms = self.objective.terms(logits, batch.targets, features)
         return Step(terms["cross_entropy"] + terms["distillation"], logits, terms)

@@ -9,7 +9,9 @@ from .base import Batch, Method, Step
 class CrossEntropy(Method):
     """Cross-entropy with the labels alone."""
 
+    mixes = True
+
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         _, logits = model(batch.images)
-        loss = cross_entropy(logits, batch.labels)
+        loss = cross_entropy(logits, batch.targets)
         return Step(loss, logits, {"cross_entropy": loss})

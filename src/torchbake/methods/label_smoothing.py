@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from ..checks import check_share
 from ..losses import cross_entropy
 from .base import Batch, Method, Step
 
@@ -13,13 +14,14 @@ class LabelSmoothing(Method):
         smoothing: ε in [0, 1]; 0.1 in the paper.
     """
 
+    mixes = True
+
     def __init__(self, smoothing: float = 0.1) -> None:
         super().__init__()
-        if not 0 <= smoothing <= 1:
-            raise ValueError(f"smoothing must be in [0, 1], got {smoothing}")
+        check_share("smoothing", smoothing)
         self.smoothing = smoothing
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         _, logits = model(batch.images)
-        loss = cross_entropy(logits, batch.labels, self.smoothing)
+        loss = cross_entropy(logits, batch.targets, self.smoothing)
         return Step(loss, logits, {"cross_entropy": loss})

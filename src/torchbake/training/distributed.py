@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from ..errors import UserError
 
@@ -63,3 +64,15 @@ def find_device(name: str, local_rank: int) -> torch.device:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"training.device: '{name}' is not to be had here: {reason}") from None
     return device
+
+
+def share_gradients(module: nn.Module, ranks: Ranks) -> None:
+    """Replace the gradients of a module's parameters by their means over the ranks."""
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    if ranks.world_size > 1 and gradients:
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= ranks.world_size
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))

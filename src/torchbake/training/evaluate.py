@@ -4,14 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from ..errors import UserError
 from ..evaluation import evaluate
 from .distributed import find_device
 from .loop import PRECISIONS, prepare_data
-from .parts import make_model
+from .parts import load_model
 from .run_folder import RunFolder
 
 
@@ -34,17 +31,8 @@ def evaluate_run(
     """
     run = RunFolder(folder)
     recipe = run.read_recipe()
-    weights = run.ema_weights if ema else run.weights
-    if not weights.is_file():
-        hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
-        raise UserError(f"{folder}: there is no {weights.name} yet; {hint}")
     device = find_device(device_name or recipe.training.device, 0)
     data = prepare_data(replace(recipe.data, name=data_name or recipe.data.name), console)
-    model = make_model(recipe, data, pretrained=False)
-    try:
-        model.network.load_state_dict(load_file(weights))
-    except (RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{weights}: not the weights of {recipe.model.name}: {reason}") from None
+    model = load_model(run, data, ema=ema)
     batches = data.test_batches(256, device)
     return evaluate(model.to(device), batches, device, PRECISIONS[recipe.training.precision])

@@ -13,18 +13,20 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..data.loaders import Data, Labelled, prepare
+from ..data.mixing import mixed
 from ..errors import Stopped, UserError
 from ..evaluation import evaluate
 from ..methods import Batch
 from ..randomness import seed_for
 from ..recipe import DataRecipe, Recipe
-from .checkpoint import load_checkpoint, save_checkpoint, save_weights
-from .distributed import Ranks, joined_ranks
+from .checkpoint import load_checkpoint, save_checkpoint, save_weights, write_text
+from .distributed import Ranks, joined_ranks, share_gradients
 from .log import Log
 from .parts import Parts, State, make_parts
 from .run_folder import RunFolder
 from .schedule import learning_rate
 from .stopping import stop_requests
+from .usage import peak_memory
 from .window import Window
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -66,7 +68,7 @@ def train(
             dist.barrier()
         state = State()
         if run.checkpoint.is_file():
-            state = parts.load_checkpoint(load_checkpoint(run.checkpoint))
+            state = parts.load_checkpoint(load_checkpoint(run.checkpoint), ranks)
         log = Log(run if ranks.first else None, console, parts.total, settings.tensorboard)
         if ranks.first:
             run.forget_after(state.step)
@@ -81,7 +83,9 @@ def train(
                     lr = learning_rate(
                         recipe.schedule, recipe.optimizer.lr, state.step, parts.total
                     )
+                    before = parts.forwards.images
                     _update(recipe, parts, ranks, window, batch, lr, state.step)
+                    state.forwards += (parts.forwards.images - before) * ranks.world_size
                     number += 1
                     state.step += 1
                     state.images += settings.batch_size
@@ -99,8 +103,11 @@ def train(
                     if evaluating:
                         final = _evaluated(recipe, parts, ranks)
                         log.record("eval", state.step, state.images, **final)
-                    if saving and ranks.first:
-                        save_checkpoint(run.checkpoint, parts.checkpoint(state))
+                    if saving:
+                        state.peak_memory = max(state.peak_memory, peak_memory(ranks.device))
+                        checkpoint = parts.checkpoint(state)
+                        if ranks.first:
+                            save_checkpoint(run.checkpoint, checkpoint)
                     if saving or evaluating:
                         window.restart()  # its time is that of training alone
                     if stopping:
@@ -112,7 +119,7 @@ def train(
                         break
             final = final or _evaluated(recipe, parts, ranks)
         if ranks.first:
-            _write_results(recipe, run, parts)
+            _write_results(recipe, run, parts, state, final)
         return {**final, **asdict(state)}
 
 
@@ -121,7 +128,7 @@ def _update(
     parts: Parts,
     ranks: Ranks,
     window: Window,
-    batch: Labelled,
+    drawn: Labelled,
     lr: float,
     number: int,
 ) -> None:
@@ -131,14 +138,30 @@ def _update(
     for group in parts.optimizer.param_groups:
         group["lr"] = lr
     precision = PRECISIONS[recipe.training.precision]
-    pieces = _pieces(batch, recipe.training.accumulate)
-    for piece in pieces:
+    pieces = _pieces(drawn, recipe.training.accumulate)
+    mixing = recipe.data.mixup > 0 or recipe.data.cutmix > 0
+    for part, piece in enumerate(pieces):
         waiting = piece is not pieces[-1] and isinstance(parts.wrapped, DistributedDataParallel)
+        batch = Batch(*piece, progress=number / parts.total)
+        if mixing:
+            images, targets = mixed(
+                piece.images,
+                piece.labels,
+                recipe.data,
+                len(parts.data.source.classes),
+                parts.method.partners,
+                *(recipe.seed, number, part, ranks.rank),
+            )
+            batch = batch._replace(images=images, mixed=targets)
+        if recipe.training.channels_last:
+            images = batch.images.contiguous(memory_format=torch.channels_last)
+            batch = batch._replace(images=images)
         with parts.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
             with torch.autocast(ranks.device.type, dtype=precision, enabled=precision is not None):
-                step = parts.method(parts.wrapped, Batch(*piece, number / parts.total))
+                step = parts.method(parts.wrapped, batch)
             parts.scaler.scale(step.loss / len(pieces)).backward()
         window.add(step, piece.labels)
+    share_gradients(parts.method, ranks)
     if recipe.optimizer.clip_grad_norm is not None:
         parts.scaler.unscale_(parts.optimizer)
         parameters = [p for group in parts.optimizer.param_groups for p in group["params"]]
@@ -204,8 +227,10 @@ def _evaluated(recipe: Recipe, parts: Parts, ranks: Ranks) -> dict[str, float]:
     return figures
 
 
-def _write_results(recipe: Recipe, run: RunFolder, parts: Parts) -> None:
-    """The weights, with what is needed to use them."""
+def _write_results(
+    recipe: Recipe, run: RunFolder, parts: Parts, state: State, final: dict[str, float]
+) -> None:
+    """The weights, with what is needed to use them, and the figures of the run."""
     metadata = {
         "model": recipe.model.name,
         "classes": json.dumps(parts.data.source.classes, ensure_ascii=False),
@@ -217,6 +242,17 @@ def _write_results(recipe: Recipe, run: RunFolder, parts: Parts) -> None:
     save_weights(run.weights, parts.model, metadata)
     if parts.average is not None:
         save_weights(run.ema_weights, parts.average.module, metadata)
+    evaluated = [record for record in run.read_metrics() if record["kind"] == "eval"]
+    trained = [*parts.model.parameters(), *parts.method.parameters()]
+    result = {
+        **asdict(state),
+        "teacher_images": parts.teacher_images,
+        "parameters": sum(p.numel() for p in parts.model.parameters()),
+        "trained_parameters": sum(p.numel() for p in trained if p.requires_grad),
+        "last": final,
+        "best_on_test": max(evaluated, key=lambda record: record["top1"]),
+    }
+    write_text(run.result, json.dumps(result, indent=1) + "\n")  # the last: the run is finished
 
 
 def prepare_data(recipe: DataRecipe, console: Console) -> Data:

@@ -1,9 +1,12 @@
 """What a run is made of, and what of it a checkpoint holds."""
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -13,11 +16,14 @@ from ..errors import UserError
 from ..methods import Method, Task
 from ..models import Classifier, create_model
 from ..randomness import seed_for
+from ..ranks import everyone
 from ..recipe import Recipe
 from ..sampling import ClassGroupedBatchSampler
 from .distributed import Ranks
 from .optimizer import make_optimizer
 from .recipe_files import make_method
+from .run_folder import RunFolder
+from .usage import ForwardCounter
 
 
 @dataclass
@@ -27,6 +33,8 @@ class State:
     step: int = 0  # updates done
     images: int = 0  # seen, over all ranks
     seconds: float = 0.0  # spent in training steps
+    forwards: int = 0  # images that went through a network, over all ranks
+    peak_memory: int = 0  # bytes, of the first rank
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +46,8 @@ class Parts:
         wrapped: the model as training calls it, with gradients shared among the ranks.
         average: the moving average of the model's weights, if there is to be one.
         total: updates of the whole run.
+        forwards: of this rank, counted.
+        teacher_images: what the networks of other runs that teach this one have seen.
     """
 
     data: Data
@@ -50,21 +60,28 @@ class Parts:
     sampler: ClassGroupedBatchSampler
     loader: TrainLoader
     total: int
+    forwards: ForwardCounter
+    teacher_images: int
 
     def checkpoint(self, state: State) -> dict[str, Any]:
-        """All that the steps to come depend on."""
+        """All that the steps to come depend on; all ranks must ask for it."""
+        method = self.method.state_dict()
+        for name in self.method.rank_rows:
+            method[name] = everyone(method[name])
         return {
             "state": asdict(state),
             "model": self.model.state_dict(),
-            "method": self.method.state_dict(),
+            "method": method,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
 
-    def load_checkpoint(self, saved: dict[str, Any]) -> State:
+    def load_checkpoint(self, saved: dict[str, Any], ranks: Ranks) -> State:
         """Take over what `checkpoint` returned."""
         self.model.load_state_dict(saved["model"])
+        for name in self.method.rank_rows:
+            saved["method"][name] = saved["method"][name].chunk(ranks.world_size)[ranks.rank]
         self.method.load_state_dict(saved["method"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])
@@ -73,13 +90,16 @@ class Parts:
         return State(**saved["state"])
 
 
-def make_model(recipe: Recipe, data: Data, *, pretrained: bool = True) -> Classifier:
+def make_model(
+    recipe: Recipe, data: Data, *, pretrained: bool = True, number: int = 0
+) -> Classifier:
     """The recipe's network for this data set, freshly initialised from the recipe's seed.
 
     Args:
         pretrained: take timm's weights if the recipe says so.
+        number: another one has other initial weights.
     """
-    torch.manual_seed(seed_for("model", recipe.seed))
+    torch.manual_seed(seed_for("model", recipe.seed, *[number] * bool(number)))
     return create_model(
         recipe.model.name,
         len(data.source.classes),
@@ -90,6 +110,34 @@ def make_model(recipe: Recipe, data: Data, *, pretrained: bool = True) -> Classi
         classifier=recipe.model.classifier,
         features=recipe.model.features,
     )
+
+
+def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
+    """The network of a finished run, for a data set of the same classes.
+
+    Args:
+        ema: with the average of the weights.
+
+    Raises:
+        UserError: no run folder, no weights in it, or weights of another network or other classes.
+    """
+    recipe = run.read_recipe()
+    path = run.ema_weights if ema else run.weights
+    if not path.is_file():
+        hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
+        raise UserError(f"{run.path}: there is no {path.name} yet; {hint}")
+    model = make_model(recipe, data, pretrained=False)
+    try:
+        with safe_open(path, "pt") as file:
+            classes = json.loads(file.metadata()["classes"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if classes != data.source.classes:
+            raise UserError(f"{path}: trained on other classes than those of '{data.recipe.name}'")
+        model.network.load_state_dict(weights)
+    except (RuntimeError, SafetensorError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not the weights of {recipe.model.name}: {reason}") from None
+    return model
 
 
 def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
@@ -116,24 +164,18 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
             f"training.batch_size: {training.batch_size} is more than the {len(labels)} training "
             "images"
         )
-    model = make_model(recipe, data).to(ranks.device)
-    blank = torch.zeros(1, data.channels, data.image_size, data.image_size, device=ranks.device)
-    with torch.no_grad():
-        num_features = model.eval()(blank).features.shape[1]
-    method.setup(Task(len(data.source.classes), len(labels), num_features))
-    if ranks.world_size > 1 and method.state_dict():
-        raise UserError(
-            f"method.name: '{recipe.method['name']}' keeps state, which several ranks cannot share"
-        )
-    method.to(ranks.device).train()
+    model = _placed(make_model(recipe, data), recipe, ranks)
     average = None
     if training.ema_decay is not None:
         rule = get_ema_multi_avg_fn(training.ema_decay)
         average = AveragedModel(model, multi_avg_fn=rule, use_buffers=True)
+    counter, teacher_images = _set_up(method, model, recipe, data, ranks, piece)
     wrapped: nn.Module = model.train()
     if ranks.world_size > 1:
         devices = [ranks.device] if ranks.device.type == "cuda" else None
-        wrapped = DistributedDataParallel(model, device_ids=devices)
+        # The first rank's statistics of normalisation count, whenever they are used. Spreading
+        # them at each forward would change them under a step that has several.
+        wrapped = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
     sampler = ClassGroupedBatchSampler(
         labels,
         rank_batch,
@@ -157,4 +199,51 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
         sampler=sampler,
         loader=TrainLoader(data, sampler, ranks.device, recipe.seed, method.views),
         total=min(total, training.max_steps or total),
+        forwards=counter,
+        teacher_images=teacher_images,
     )
+
+
+def _set_up(
+    method: Method, model: Classifier, recipe: Recipe, data: Data, ranks: Ranks, batch_size: int
+) -> tuple[ForwardCounter, int]:
+    """Let the method make what it keeps; a counter of forwards, and what its teachers have seen."""
+    counter = ForwardCounter()
+    taught: list[int] = []
+
+    def make_network(number: int) -> nn.Module:
+        network = _placed(make_model(recipe, data, number=number), recipe, ranks)
+        counter.watch(network)
+        return network
+
+    def load_network(folder: str) -> nn.Module:
+        run = RunFolder(Path(folder))
+        network = _placed(load_model(run, data), recipe, ranks).eval().requires_grad_(False)
+        counter.watch(network)
+        taught.append(run.read_metrics()[-1]["images"])
+        return network
+
+    shape = (data.channels, data.image_size, data.image_size)
+    with torch.no_grad():
+        num_features = model.eval()(torch.zeros(1, *shape, device=ranks.device)).features.shape[1]
+    torch.manual_seed(seed_for("method", recipe.seed))
+    method.setup(
+        Task(
+            num_classes=len(data.source.classes),
+            num_images=len(data.source.train),
+            num_features=num_features,
+            image_shape=shape,
+            batch_size=batch_size,
+            network=model,
+            make_network=make_network,
+            load_network=load_network,
+        )
+    )
+    counter.watch(model)
+    method.to(ranks.device).train()
+    return counter, sum(taught)
+
+
+def _placed(model: Classifier, recipe: Recipe, ranks: Ranks) -> Classifier:
+    order = torch.channels_last if recipe.training.channels_last else torch.preserve_format
+    return model.to(ranks.device).to(memory_format=order)

@@ -165,6 +165,12 @@ def _check_combinations(recipe: Recipe, method: Method) -> None:
             f"training.accumulate: parts of {part} images would cut groups of "
             f"{method.partners + 1} (method.partners + 1)"
         )
+    for key in ("mixup", "cutmix"):
+        if getattr(data, key) and not method.mixes:
+            able = ", ".join(name for name, kind in METHODS.items() if kind.mixes)
+            raise UserError(
+                f"data.{key}: method '{recipe.method['name']}' takes no mixed images; {able} do"
+            )
     if schedule.name == "one-cycle" and schedule.warmup_steps:
         raise UserError("schedule.warmup_steps: must be 0 for one-cycle, which rises by itself")
     optimizer = recipe.optimizer

@@ -22,12 +22,13 @@ from .checkpoint import write_text
 from .recipe_files import dump_recipe, make_recipe
 
 # What a resumed run may change, since the result does not depend on it.
-_FREE = (
+FREE_KEYS = (
     "description",
     "data.folder",
     "data.workers",
     "training.checkpoint_every",
     "training.device",
+    "training.report",
     "training.tensorboard",
 )
 
@@ -44,6 +45,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoints" / "last.pt"
         self.weights = path / "model.safetensors"
         self.ema_weights = path / "model_ema.safetensors"
+        self.result = path / "result.json"
         self.report = path / "report.html"
 
     def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
@@ -104,21 +106,22 @@ class RunFolder:
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
 
     def _check_same(self, recipe: Recipe) -> None:
-        before, now = _flat(asdict(self.read_recipe())), _flat(asdict(recipe))
+        before, now = flat_recipe(asdict(self.read_recipe())), flat_recipe(asdict(recipe))
         differing = [
             f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
             for key in sorted(before | now)
-            if before.get(key) != now.get(key) and key not in _FREE
+            if before.get(key) != now.get(key) and key not in FREE_KEYS
         ]
         if differing:
             raise UserError(f"{self.path} is a run of another recipe: {'; '.join(differing)}")
 
 
-def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_recipe(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one level of dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in section.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= flat_recipe(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = list(value) if isinstance(value, tuple) else value
     return flat

@@ -22,8 +22,9 @@ class Window:
     def add(self, step: Step, labels: Int[Tensor, " n"]) -> None:
         """Count one step of this rank's."""
         n = len(labels)
-        right = (step.logits.detach().argmax(dim=1) == labels).sum()
-        values = {"loss": step.loss.detach() * n, "train_top1": 100.0 * right}
+        own = labels if step.labels is None else step.labels
+        right = (step.logits.detach().argmax(dim=1) == own).float().mean()
+        values = {"loss": step.loss.detach() * n, "train_top1": 100.0 * right * n}
         values |= {name: term.detach() * n for name, term in step.terms.items()}
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0) + value

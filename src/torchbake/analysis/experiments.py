@@ -1,0 +1,232 @@
+"""The runs of a comparison: what they are, and doing those that are missing."""
+
+import inspect
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from ..errors import Stopped, UserError
+from ..methods import METHODS
+from ..recipe import Recipe
+from ..training.checkpoint import write_text
+from ..training.recipe_files import load_recipe
+from ..training.run_folder import RunFolder
+
+TEACHERS = 3
+"""Networks that teach a method of several teachers, where there are so many seeds."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a comparison; those that teach it come first."""
+
+    folder: RunFolder
+    recipe: Recipe
+    taught: bool
+
+
+def plan(
+    name: str,
+    overrides: Iterable[tuple[str, str]],
+    variants: list[str],
+    seeds: int,
+    budget: str,
+    out: Path,
+) -> list[Run]:
+    """The runs of `variants` × `seeds`, seed after seed.
+
+    Args:
+        name, overrides: the recipe, see `load_recipe`.
+        variants: a method's name, with settings of its own after colons, `bake:omega=0.9`; a
+            setting with a dot is any key of the recipe, `bake:data.cutmix=1`. What needs a
+            teacher and names none is taught by the runs of cross-entropy.
+        budget: `images` or `anchors`, what an epoch counts; or a number of images for each run.
+        out: the folder of their folders.
+
+    Raises:
+        UserError: a recipe or setting that is not right, or a teacher that there is not.
+    """
+    if len(set(variants)) != len(variants):
+        raise UserError(f"--methods: names a method twice: {','.join(variants)}")
+    common = list(overrides)
+    if budget in ("images", "anchors"):
+        common.append(("training.epoch", budget))
+    runs = []
+    for seed in range(seeds):
+        for variant in variants:
+            method, *settings = variant.split(":")
+            own = [("method", method), ("seed", str(seed))]
+            for setting in settings:
+                key, equals, value = setting.partition("=")
+                if not equals:
+                    raise UserError(f"--methods: expected KEY=VALUE in '{variant}', got '{key}'")
+                own.append((key if "." in key else f"method.{key}", value))
+            teacher = _teacher_setting(method, own)
+            if teacher is not None:
+                own.append(teacher_override(teacher, variants, seed, seeds, out, variant))
+            recipe = load_recipe(name, [*common, *own])
+            if budget not in ("images", "anchors"):
+                recipe = load_recipe(name, [*common, *own, *_lasting(budget, recipe)])
+            folder = RunFolder(out / _folder_name(variant, seed))
+            runs.append(Run(folder, recipe, teacher is not None))
+    return sorted(runs, key=lambda run: run.taught)
+
+
+def _folder_name(variant: str, seed: int) -> str:
+    return f"{variant.replace(':', ',').replace('/', '_')}-seed{seed}"
+
+
+def _teacher_setting(method: str, given: list[tuple[str, str]]) -> str | None:
+    """The setting that names the method's teachers, if it has one that is not given."""
+    if method not in METHODS:
+        return None
+    for name in ("teacher", "teachers"):
+        if name in inspect.signature(METHODS[method]).parameters:
+            return None if f"method.{name}" in dict(given) else name
+    return None
+
+
+def teacher_override(
+    setting: str, variants: list[str], seed: int, seeds: int, out: Path, variant: str
+) -> tuple[str, str]:
+    """The runs of cross-entropy as teachers: that of the same seed, and for several the next."""
+    if "cross-entropy" not in variants:
+        raise UserError(
+            f"--methods: '{variant}' needs a teacher: add cross-entropy to the methods, or name "
+            f"a run folder: {variant}:{setting}=RUN"
+        )
+    folders = [
+        str(out / _folder_name("cross-entropy", (seed + k) % seeds))
+        for k in range(min(TEACHERS, seeds))
+    ]
+    value = folders[0] if setting == "teacher" else f"[{', '.join(map(repr, folders))}]"
+    return f"method.{setting}", value
+
+
+def _lasting(budget: str, recipe: Recipe) -> list[tuple[str, str]]:
+    """Overrides that make a run see so many images."""
+    size = recipe.training.batch_size
+    if not budget.isdecimal() or int(budget) < size:
+        raise UserError(
+            f"--budget: expected 'images', 'anchors' or a number of images from one batch of "
+            f"{size} on, got '{budget}'"
+        )
+    steps = int(budget) // size
+    # Epochs enough, whatever an epoch is; the schedule ends with the last step.
+    return [("training.max_steps", str(steps)), ("training.epochs", str(steps))]
+
+
+def run_missing(runs: list[Run], out: Path, jobs: int, console: Console) -> list[str]:
+    """Do the runs that are not finished, each in a process of its own; lines of what failed.
+
+    A run that was cut off goes on from its checkpoint; one that fails does not keep the others.
+
+    Raises:
+        UserError: another comparison is at work in `out`, or a run there is of another recipe.
+        Stopped: SIGINT or SIGTERM; all runs at work have left a checkpoint.
+    """
+    for run in runs:
+        run.folder.check(run.recipe, resume=True, overwrite=False)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            return _run_all(runs, jobs, console)
+    except Timeout:
+        raise UserError(f"{out}: another comparison is at work there") from None
+
+
+def _run_all(runs: list[Run], jobs: int, console: Console) -> list[str]:
+    missing = [run for run in runs if not run.folder.result.is_file()]
+    done = len(runs) - len(missing)
+    if done:
+        console.print(f"{done} of {len(runs)} runs are finished already", highlight=False)
+    context = get_context("forkserver")
+    # Imported once; each run's process is forked from there.
+    context.set_forkserver_preload(["torchbake.training.loop", "torchbake.analysis.report"])
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    working: dict[Any, tuple[BaseProcess, Connection, Run]] = {}
+    failures: list[str] = []
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while missing or working:
+            while missing and len(working) < jobs and not (working and _waits(missing[0], working)):
+                run = missing.pop(0)
+                ours, theirs = context.Pipe(duplex=False)
+                process: BaseProcess = context.Process(
+                    target=_work, args=(run.recipe, run.folder.path, threads, theirs), daemon=True
+                )
+                process.start()
+                theirs.close()
+                working[process.sentinel] = process, ours, run
+            for sentinel in connection.wait(list(working)):
+                process, ours, run = working.pop(sentinel)
+                process.join()
+                line = _told(process, ours)
+                done += 1
+                name = run.folder.path.name
+                console.print(f"{done}/{len(runs)} {name}: {line}", highlight=False, markup=False)
+                if not run.folder.result.is_file():
+                    failures.append(f"{name}: {line}")
+    except KeyboardInterrupt:
+        for process, _, _ in working.values():
+            process.terminate()
+        for process, _, _ in working.values():
+            process.join()
+        raise Stopped("stopped; the same command goes on from there") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return failures
+
+
+def _waits(run: Run, working: dict[Any, tuple[BaseProcess, Connection, Run]]) -> bool:
+    """Whether the run is to be taught by one that may still be at work."""
+    return run.taught and any(not other.taught for _, _, other in working.values())
+
+
+def _told(process: BaseProcess, pipe: Connection) -> str:
+    with pipe:
+        try:
+            return str(pipe.recv())
+        except EOFError:
+            return f"failed: its process ended with status {process.exitcode}"
+
+
+def _work(recipe: Recipe, folder: Path, threads: int, pipe: Connection) -> None:
+    """One run, in a process of its own; tells in one line what came of it."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.setpgid(0, 0)  # a terminal's Ctrl-C is for the comparison, which passes it on
+    import torch
+
+    from ..training.loop import train
+    from .report import write_report
+
+    torch.set_num_threads(threads)
+    try:
+        final = train(recipe, folder, resume=True, console=Console(quiet=True))
+        write_report(RunFolder(folder))
+        pipe.send(f"top-1 {final['top1']:.2f} %, {final['seconds']:.1f} s")
+    except (UserError, Stopped) as reason:
+        pipe.send(f"failed: {reason}" if isinstance(reason, UserError) else "stopped")
+    except Exception as error:
+        write_text(folder / "error.txt", traceback.format_exc())
+        what = (str(error) or type(error).__name__).splitlines()[0]
+        pipe.send(f"failed: {what} (see {folder / 'error.txt'})")
+
+
+def _end_with_parent() -> None:
+    """A run does not outlive its comparison, which would start it a second time."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,172 @@
+"""What the commands of the command line do, each a thin function.
+
+Heavy modules are imported by the command that needs them, so that help is instant.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
+
+DEFAULT_RECIPE = "digits/bake"
+
+
+def train(options: argparse.Namespace) -> None:
+    from .training.recipe_files import dump_recipe, load_recipe
+
+    if options.recipe is None and options.resume and options.out is not None:
+        options.recipe = str(options.out / "recipe.yaml")
+    name = options.recipe or DEFAULT_RECIPE
+    overrides = list(options.overrides)
+    if options.seed is not None:
+        overrides.append(("seed", str(options.seed)))
+    recipe = load_recipe(name, overrides)
+    if options.print_recipe:
+        print(dump_recipe(recipe), end="")
+        return
+    out = options.out or Path("runs") / _run_name(name, options.seed)
+    runs = [(out, recipe)]
+    if options.baseline is not None:
+        other = load_recipe(name, [*overrides, ("method", options.baseline)])
+        if recipe.training.epoch == "anchors":
+            raise UserError(
+                "--baseline: compares on equal images, of which an epoch of anchors has more with "
+                "partners; use --training.epoch images"
+            )
+        if other.method["name"] == recipe.method["name"]:
+            raise UserError(f"--baseline: the run itself uses {other.method['name']}")
+        runs.append((out.with_name(f"{out.name}-{other.method['name']}"), other))
+    _run_all(runs, resume=options.resume, overwrite=options.overwrite)
+
+
+def _run_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from .analysis.report import write_report
+    from .training.loop import train
+    from .training.run_folder import RunFolder
+
+    first = os.environ.get("RANK", "0") == "0"
+    console = Console(quiet=not first)
+    if first:
+        for folder, recipe in runs:
+            RunFolder(folder).check(recipe, resume=resume, overwrite=overwrite)
+    table = Table("method", "images seen", "test top-1 %", "NLL", "ECE %", "seconds")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for folder, recipe in runs:
+        final = train(recipe, folder, resume=resume, overwrite=overwrite, console=console)
+        if first:
+            write_report(RunFolder(folder))
+        for prefix, label in (("", ""), ("ema_", " (EMA)")):
+            if f"{prefix}top1" in final:
+                table.add_row(
+                    recipe.method["name"] + label,
+                    f"{final['images']:,}",
+                    f"{final[prefix + 'top1']:.2f}",
+                    f"{final[prefix + 'nll']:.4f}",
+                    f"{final[prefix + 'ece']:.2f}",
+                    f"{final['seconds']:.1f}",
+                )
+    console.print(table)
+    for folder, _ in runs:
+        console.print(f"written to {folder}", highlight=False, soft_wrap=True)
+
+
+def _run_name(recipe: str, seed: int | None) -> str:
+    path = Path(recipe)
+    name = path.stem if path.suffix in (".yaml", ".yml") else recipe.replace("/", "-")
+    return name if seed is None else f"{name}-seed{seed}"
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from .training.evaluate import evaluate_run
+
+    figures = evaluate_run(
+        options.run,
+        ema=options.ema,
+        data_name=options.data,
+        device_name=options.device,
+        console=Console(stderr=True),
+    )
+    for name, value in figures.items():
+        print(f"{name} {value:.4f}")
+
+
+def list_names(options: argparse.Namespace) -> None:
+    """Names, one a line; on a terminal with a word about each where there is one."""
+    about: dict[str, str] = {}
+    if options.what == "recipes":
+        from .training.recipe_files import list_recipes, load_recipe
+
+        about = {name: load_recipe(name).description for name in list_recipes()}
+    elif options.what == "models":
+        from .models import list_models
+
+        about = dict.fromkeys(list_models(), "")
+    elif options.what == "methods":
+        from .methods import METHODS
+
+        about = {name: (METHODS[name].__doc__ or "").splitlines()[0] for name in sorted(METHODS)}
+    else:
+        from .data.sources import SOURCES
+
+        about = {
+            f"{name}:{kind.takes_place}".rstrip(":"): kind.about for name, kind in SOURCES.items()
+        }
+    width = max(map(len, about))
+    for name, words in about.items():
+        print(f"{name:{width}}  {words}".rstrip() if sys.stdout.isatty() else name)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Do the runs that are missing, and put all of them side by side."""
+    from rich.console import Console
+
+    from .analysis.comparison import compared, find_runs, read_runs
+    from .analysis.experiments import plan, run_missing
+    from .analysis.tables import as_markdown, write_comparison
+    from .training.run_folder import describe_environment
+
+    environment = describe_environment()
+    paths = [Path(name) for name in options.what or [DEFAULT_RECIPE]]
+    failures: list[str] = []
+    if any(path.is_dir() for path in paths):
+        if options.methods or options.overrides or options.seeds or options.budget:
+            raise UserError("runs that exist take no --methods, --seeds, --budget or recipe keys")
+        out = options.out or Path("runs") / "comparison"
+        folders = find_runs(paths)
+        failures = [f"{f.path}: not finished" for f in folders if not f.result.is_file()]
+    else:
+        if len(paths) > 1:
+            raise UserError(f"there is no folder {next(p for p in paths if not p.is_dir())}")
+        name = str(paths[0])
+        out = options.out or Path("runs") / f"compare-{_run_name(name, None)}"
+        if (options.seeds or 1) < 1 or options.jobs < 1:
+            raise UserError("--seeds, --jobs: expected a number from 1 on")
+        variants = (options.methods or "cross-entropy,bake").split(",")
+        budget = options.budget or "images"
+        seeds = options.seeds or 1
+        runs = plan(name, options.overrides, variants, seeds, budget, out)
+        failures = run_missing(runs, out, options.jobs, Console())
+        folders = [run.folder for run in runs]
+    finished = [folder for folder in folders if folder.result.is_file()]
+    if finished:
+        records = read_runs(finished)
+        rows = compared(records, options.baseline, unequal=options.unequal)
+        print(as_markdown(rows, records[0]["report"]))
+        written = write_comparison(out, records, rows, environment)
+        print("written to " + ", ".join(map(str, written)))
+        if written[-1].suffix != ".svg":
+            print("no picture: it needs matplotlib: pip install 'torchbake[plot]'")
+    if failures:
+        raise UserError("\n".join(["these runs are missing in the table:", *failures]))

@@ -1,0 +1,71 @@
+"""BYOT, be your own teacher (Zhang et al., arXiv 1905.08094)."""
+
+import torch
+from torch import nn
+
+from ..checks import check_not_negative, check_positive, check_share
+from ..losses import cross_entropy, distillation_loss
+from ..taps import StageHead, Taps, stage_names
+from .base import Batch, Method, Step, Task
+
+
+class BYOT(Method):
+    """Classifiers on inner stages, taught by the label and by the network's own end (section 3).
+
+    CE of the network + Σ_i [(1 − α) CE_i + α T² KL(p ‖ p_i) + λ ‖F_i − F‖²], the last term a sum
+    over features and a mean over the batch; p and F, the network's own prediction and pooled
+    features, teach without gradient. Heads are dropped after training. The paper gives no α, λ and
+    T: these are those of the authors' later code, whose KL has no T².
+
+    Args:
+        alpha: α in [0, 1].
+        weight: λ ≥ 0, of the distance of features.
+        temperature: T, above zero.
+        stages: layers whose outputs the stages are, the last included; by default the network's.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.3,
+        weight: float = 0.03,
+        temperature: float = 3.0,
+        stages: tuple[str, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        check_share("alpha", alpha)
+        check_not_negative("weight", weight)
+        check_positive("temperature", temperature)
+        self.alpha = alpha
+        self.weight = weight
+        self.temperature = temperature
+        self.stages = stages
+
+    def setup(self, task: Task) -> None:
+        network = task.network.get_submodule("network")
+        self._taps = Taps(network, stage_names(network, self.stages))
+        device = next(network.parameters()).device
+        task.network.eval()(torch.zeros((1, *task.image_shape), device=device))
+        *inner, last = self._taps.take()
+        self.heads = nn.ModuleList(
+            StageHead(stage, last, task.num_features, task.num_classes) for stage in inner
+        )
+
+    def forward(self, model: nn.Module, batch: Batch) -> Step:
+        features, logits = model(batch.images)
+        stages = self._taps.take()[:-1]
+        with torch.no_grad():
+            targets = (logits.float() / self.temperature).softmax(dim=1)
+        hard, soft, distance = [], [], []
+        for head, stage in zip(self.heads, stages, strict=True):
+            output = head(stage)
+            hard.append(cross_entropy(output.logits, batch.labels))
+            soft.append(distillation_loss(output.logits, targets, self.temperature))
+            gap = output.features.float() - features.detach().float()
+            distance.append(gap.square().sum(dim=1).mean())
+        terms = {
+            "cross_entropy": cross_entropy(logits, batch.labels),
+            "heads_cross_entropy": (1 - self.alpha) * torch.stack(hard).sum(),
+            "distillation": self.alpha * torch.stack(soft).sum(),
+            "features": self.weight * torch.stack(distance).sum(),
+        }
+        return Step(torch.stack(list(terms.values())).sum(), logits, terms)

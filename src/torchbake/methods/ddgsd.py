@@ -1,0 +1,52 @@
+"""DDGSD, data-distortion guided self-distillation (Xu and Liu, AAAI 2019)."""
+
+import torch
+from torch import nn
+
+from ..checks import check_not_negative, check_positive
+from ..losses import cross_entropy, distillation_loss
+from .base import Batch, Method, Step
+
+
+class DDGSD(Method):
+    """Two views of each image, whose predictions and mean features are drawn together.
+
+    CE_a + CE_b + λ T² [KL(p_a ‖ p_b) + KL(p_b ‖ p_a)] + μ ‖mean F_a − mean F_b‖², the last term the
+    squared maximum mean discrepancy of pooled features over the batch. Targets of the KL have no
+    gradient.
+
+    Args:
+        temperature: T, above zero.
+        weight: λ ≥ 0, of the predictions' term.
+        feature_weight: μ ≥ 0, of the features' term.
+    """
+
+    views = 2
+
+    def __init__(
+        self, temperature: float = 3.0, weight: float = 1.0, feature_weight: float = 0.005
+    ) -> None:
+        super().__init__()
+        check_positive("temperature", temperature)
+        check_not_negative("weight", weight)
+        check_not_negative("feature_weight", feature_weight)
+        self.temperature = temperature
+        self.weight = weight
+        self.feature_weight = feature_weight
+
+    def forward(self, model: nn.Module, batch: Batch) -> Step:
+        features, logits = model(batch.images)
+        first, second = logits.chunk(2)
+        with torch.no_grad():
+            predictions = (logits.float() / self.temperature).softmax(dim=1)
+            swapped = torch.cat(predictions.chunk(2)[::-1])
+        # The mean over both views is half of the sum of theirs.
+        soft = 2 * distillation_loss(logits, swapped, self.temperature)
+        one, other = (half.float().mean(dim=0) for half in features.chunk(2))
+        hard = cross_entropy(first, batch.labels) + cross_entropy(second, batch.labels)
+        terms = {
+            "cross_entropy": hard,
+            "distillation": self.weight * soft,
+            "features": self.feature_weight * (one - other).square().sum(),
+        }
+        return Step(torch.stack(list(terms.values())).sum(), first, terms)

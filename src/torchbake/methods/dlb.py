@@ -1,0 +1,67 @@
+"""DLB, self-distillation from the last mini-batch (Shen et al., arXiv 2203.16172)."""
+
+import torch
+from torch import nn
+
+from .._shapes import Float, Int, Tensor
+from ..checks import check_not_negative, check_positive
+from ..losses import cross_entropy, distillation_loss
+from .base import Batch, Method, Step, Task
+
+
+class DLB(Method):
+    """Each batch comes twice: what the network said of it then teaches it a step later.
+
+    A step takes the last batch's images, augmented anew, together with this one's: cross-entropy
+    of both, + λ T² KL of this prediction of the last batch from that of the step before (section
+    3). So every image goes through the network twice, and counts as seen once. Both halves are one
+    batch of the network, as in the paper; the published code forwards them one after the other.
+
+    Args:
+        temperature: T, above zero; 3 in the paper.
+        weight: λ ≥ 0; 1 in the paper.
+    """
+
+    views = 2
+    rank_rows = ("last_images", "last_labels", "last_predictions")
+
+    last_images: Float[Tensor, "n ch h w"]
+    last_labels: Int[Tensor, " n"]
+    last_predictions: Float[Tensor, "n c"]
+    begun: Tensor  # (), whether there was a last batch
+
+    def __init__(self, temperature: float = 3.0, weight: float = 1.0) -> None:
+        super().__init__()
+        check_positive("temperature", temperature)
+        check_not_negative("weight", weight)
+        self.temperature = temperature
+        self.weight = weight
+        self._has_last = False
+
+    def setup(self, task: Task) -> None:
+        n = task.batch_size
+        self.register_buffer("last_images", torch.zeros(n, *task.image_shape))
+        self.register_buffer("last_labels", torch.zeros(n, dtype=torch.long))
+        self.register_buffer("last_predictions", torch.zeros(n, task.num_classes))
+        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, model: nn.Module, batch: Batch) -> Step:
+        n = len(batch.labels)
+        now, later = batch.images.chunk(2)
+        # Asked of the device until it is so, and then no more.
+        self._has_last = self._has_last or bool(self.begun)
+        if not self._has_last:
+            logits = model(now).logits
+            hard = cross_entropy(logits, batch.labels)
+            soft = torch.zeros_like(hard)
+        else:
+            both = model(torch.cat([self.last_images, now])).logits
+            logits = both[n:]
+            hard = cross_entropy(both, torch.cat([self.last_labels, batch.labels]))
+            soft = distillation_loss(both[:n], self.last_predictions, self.temperature)
+        self.last_images = later
+        self.last_labels = batch.labels
+        self.last_predictions = (logits.detach().float() / self.temperature).softmax(dim=1)
+        self.begun = torch.ones_like(self.begun)
+        terms = {"cross_entropy": hard, "distillation": self.weight * soft}
+        return Step(hard + terms["distillation"], logits, terms)

@@ -1,0 +1,32 @@
+"""The confidence penalty, maximum entropy (Pereyra et al., arXiv 1701.06548)."""
+
+from torch import nn
+
+from ..checks import check_not_negative
+from ..losses import cross_entropy
+from .base import Batch, Method, Step
+
+
+class MaxEntropy(Method):
+    """Cross-entropy minus β times the entropy of the prediction (section 3.1).
+
+    Args:
+        weight: β ≥ 0; 0.1 in the paper on MNIST and CIFAR-10.
+    """
+
+    mixes = True
+
+    def __init__(self, weight: float = 0.1) -> None:
+        super().__init__()
+        check_not_negative("weight", weight)
+        self.weight = weight
+
+    def forward(self, model: nn.Module, batch: Batch) -> Step:
+        logits = model(batch.images).logits
+        log_p = logits.float().log_softmax(dim=1)
+        confidence = (log_p.exp() * log_p).sum(dim=1).mean()
+        terms = {
+            "cross_entropy": cross_entropy(logits, batch.targets),
+            "confidence": self.weight * confidence,
+        }
+        return Step(terms["cross_entropy"] + terms["confidence"], logits, terms)

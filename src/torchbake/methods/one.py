@@ -1,0 +1,72 @@
+"""ONE, knowledge distillation by an on-the-fly native ensemble (Lan et al., arXiv 1806.04606)."""
+
+import torch
+from torch import nn
+
+from ..checks import check_positive
+from ..losses import cross_entropy, distillation_loss
+from ..taps import Taps, channels_of, pooled, stage_names
+from .base import Batch, Method, Step, Task
+
+
+class ONE(Method):
+    """Branches on shared lower stages, taught by their own gated ensemble (section 3).
+
+    Σ_i CE_i + CE_e + T² Σ_i KL(p_e ‖ p_i), with the ensemble's logits z_e = Σ_i g_i z_i and the
+    gate g = softmax(ReLU(BN(linear(pooled shared features)))). The network itself is branch 0,
+    which is evaluated and saved; each further branch has a last stage and a classifier of its own.
+    The published code lets the KL terms grow over the first 80 epochs, the paper's loss does not.
+
+    Args:
+        branches: at least 2, the network's own included; 3 in the paper.
+        temperature: T, above zero; 3 in the paper.
+        stage: the layer that branches have of their own, by default the last stage.
+    """
+
+    def __init__(
+        self, branches: int = 3, temperature: float = 3.0, stage: str | None = None
+    ) -> None:
+        super().__init__()
+        if branches < 2:
+            raise ValueError(f"branches must be at least 2, got {branches}")
+        check_positive("temperature", temperature)
+        self.branches = branches
+        self.temperature = temperature
+        self.stage = stage
+
+    def setup(self, task: Task) -> None:
+        network = task.network.get_submodule("network")
+        name = stage_names(network, self.stage and [self.stage])[-1]
+        self._taps = Taps(network, [name], inputs=True)
+        shape = (1, *task.image_shape)
+        device = next(network.parameters()).device
+        task.network.eval()(torch.zeros(shape, device=device))
+        (shared,) = self._taps.take()
+        # Stages of networks that are initialised differently.
+        fresh = [task.make_network(k).get_submodule("network") for k in range(1, self.branches)]
+        self.stages = nn.ModuleList(dict(net.named_modules())[name] for net in fresh)
+        width = channels_of(self.stages[0].eval()(shared))
+        self.classifiers = nn.ModuleList(
+            nn.Linear(width, task.num_classes) for _ in range(1, self.branches)
+        )
+        self.gate = nn.Sequential(
+            nn.Linear(channels_of(shared), self.branches), nn.BatchNorm1d(self.branches), nn.ReLU()
+        )
+
+    def forward(self, model: nn.Module, batch: Batch) -> Step:
+        logits = [model(batch.images).logits]
+        (shared,) = self._taps.take()
+        for stage, classifier in zip(self.stages, self.classifiers, strict=True):
+            logits.append(classifier(pooled(stage(shared))))
+        gate = self.gate(pooled(shared)).softmax(dim=1)
+        ensemble = torch.einsum("ni,inc->nc", gate, torch.stack(logits))
+        with torch.no_grad():
+            targets = (ensemble.float() / self.temperature).softmax(dim=1)
+        soft = [distillation_loss(z, targets, self.temperature) for z in logits]
+        hard = [cross_entropy(z, batch.labels) for z in (*logits, ensemble)]
+        terms = {
+            "cross_entropy": hard[0],
+            "branches_cross_entropy": torch.stack(hard[1:]).sum(),
+            "distillation": torch.stack(soft).sum(),
+        }
+        return Step(torch.stack(list(terms.values())).sum(), logits[0], terms)

@@ -1,0 +1,70 @@
+"""Tf-KD, teacher-free knowledge distillation (Yuan et al., arXiv 1909.11723)."""
+
+from torch import nn
+from torch.nn import functional as F
+
+from .._shapes import Float, Tensor
+from ..checks import check_positive, check_share
+from ..losses import cross_entropy, distillation_loss
+from .base import Batch, Method, Step
+from .kd import KD
+
+
+class TfKDSelf(KD):
+    """Tf-KD by self-training: the teacher is the same network, trained before with labels alone.
+
+    (1 − α) cross-entropy + α T² KL(p_teacher ‖ p) (section 4).
+
+    Args:
+        teacher: the run folder of a finished run of the same network.
+        temperature: T, above zero.
+        alpha: α in [0, 1].
+    """
+
+    def __init__(
+        self, teacher: str | None = None, temperature: float = 20.0, alpha: float = 0.9
+    ) -> None:
+        super().__init__(teacher, temperature, alpha)
+
+
+class TfKDVirtual(Method):
+    """Tf-KD with a virtual teacher, right by design.
+
+    (1 − α) cross-entropy + α T² KL(p_d ‖ p) at temperature T, p_d(label) = a and (1 − a) / (C − 1)
+    for every other class, softened by the same temperature (section 4).
+
+    Args:
+        correct: a in (0, 1], the virtual teacher's probability of the label.
+        temperature: T, above zero.
+        alpha: α in [0, 1].
+    """
+
+    def __init__(
+        self, correct: float = 0.99, temperature: float = 20.0, alpha: float = 0.1
+    ) -> None:
+        super().__init__()
+        check_share("correct", correct)
+        check_positive("temperature", temperature)
+        check_share("alpha", alpha)
+        self.correct = correct
+        self.temperature = temperature
+        self.alpha = alpha
+
+    def forward(self, model: nn.Module, batch: Batch) -> Step:
+        logits = model(batch.images).logits
+        targets = self.targets(batch.labels, logits.shape[1])
+        soft = distillation_loss(logits, targets, self.temperature)
+        terms = {
+            "cross_entropy": (1 - self.alpha) * cross_entropy(logits, batch.labels),
+            "distillation": self.alpha * soft,
+        }
+        return Step(terms["cross_entropy"] + terms["distillation"], logits, terms)
+
+    def targets(self, labels: Tensor, num_classes: int) -> Float[Tensor, "n c"]:
+        """The virtual teacher's prediction at temperature T."""
+        others = (1 - self.correct) / (num_classes - 1)
+        truth = F.one_hot(labels, num_classes).float()
+        designed = others + (self.correct - others) * truth
+        # At temperature T a distribution p becomes p^(1 / T), normalised.
+        softened = designed ** (1 / self.temperature)
+        return softened / softened.sum(dim=1, keepdim=True)

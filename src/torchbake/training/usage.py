@@ -1,0 +1,30 @@
+"""What training takes: forwards and memory."""
+
+import resource
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class ForwardCounter:
+    """Counts the images that go through networks, with or without gradient."""
+
+    def __init__(self) -> None:
+        self.images = 0
+
+    def watch(self, network: nn.Module) -> None:
+        """Count this network's forwards, too."""
+        network.register_forward_pre_hook(self._count)
+
+    def _count(self, network: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.images += len(inputs[0])
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process has held at most: on a GPU of tensors there, else of everything."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
