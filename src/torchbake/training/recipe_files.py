@@ -112,9 +112,8 @@ def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path}: expected a mapping of keys such as 'method:'")
     base = content.pop("extends", None)
-    if base is None:
-        return content
-    return _merged(_read(str(base), (*readers, path)), content)
+    below = {} if base is None else _read(str(base), (*readers, path))
+    return _merged(below, content)
 
 
 def _located(name: str, beside: Path | None) -> Path:
