@@ -128,7 +128,7 @@ def _lasting(budget: str, recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def run_missing(runs: list[Run], out: Path, jobs: int, console: Console) -> list[str]:
-    """Do the runs that are not finished, each in a process of its own; lines of what failed.
+    """Do the runs that are not finished, each in a process of its own; a line of each that failed.
 
     A run that was cut off goes on from its checkpoint; one that fails does not keep the others.
 
@@ -164,7 +164,7 @@ def _run_all(runs: list[Run], jobs: int, console: Console) -> list[str]:
                 run = missing.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
                 process: BaseProcess = context.Process(
-                    target=_work, args=(run.recipe, run.folder.path, threads, theirs), daemon=True
+                    target=_work, args=(run.recipe, run.folder.path, threads, theirs)
                 )
                 process.start()
                 theirs.close()
@@ -175,16 +175,17 @@ def _run_all(runs: list[Run], jobs: int, console: Console) -> list[str]:
                 line = _told(process, ours)
                 done += 1
                 name = run.folder.path.name
-                console.print(f"{done}/{len(runs)} {name}: {line}", highlight=False, markup=False)
+                told = f"{done}/{len(runs)} {name}: {line}"
+                console.print(told, highlight=False, markup=False, soft_wrap=True)
                 if not run.folder.result.is_file():
-                    failures.append(f"{name}: {line}")
+                    failures.append(f"{run.folder.path}: not finished")
     except KeyboardInterrupt:
+        raise Stopped("stopped; the same command goes on from there") from None
+    finally:
         for process, _, _ in working.values():
             process.terminate()
         for process, _, _ in working.values():
             process.join()
-        raise Stopped("stopped; the same command goes on from there") from None
-    finally:
         signal.signal(signal.SIGTERM, before)
     return failures
 
