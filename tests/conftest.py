@@ -1,6 +1,7 @@
 """Every shape and type in torchbake's signatures is checked while the tests run."""
 
 import pytest
+import torch
 from jaxtyping import config, install_import_hook
 
 install_import_hook("torchbake", "beartype.beartype")
@@ -16,3 +17,16 @@ def unchecked():
 
 def quiet_progress(split, done, total):
     """Progress that nobody looks at."""
+
+
+@pytest.fixture
+def example():
+    """A recorded model, its batch of twelve images, and their logits, features and labels."""
+    from method_examples import Recorded
+    from reference import clustered
+
+    from torchbake.methods import Batch
+
+    logits, features, labels = clustered(12)
+    batch = Batch(torch.zeros(12, 1, 8, 8), labels, torch.arange(12))
+    return Recorded((features, logits)), batch, logits, features, labels

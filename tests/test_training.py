@@ -11,46 +11,14 @@ from dataclasses import replace
 import pytest
 import torch
 from processes import run
-from rich.console import Console
 from safetensors import safe_open
-from safetensors.torch import load_file
+from training_runs import QUIET, StopAt, recipe, same, weights
 
 from torchbake.errors import UserError
 from torchbake.methods import METHODS, Method, Step
-from torchbake.training import loop
 from torchbake.training.evaluate import evaluate_run
 from torchbake.training.loop import train
-from torchbake.training.recipe_files import load_recipe
 from torchbake.training.run_folder import RunFolder
-
-QUIET = Console(quiet=True)
-
-
-def recipe(*overrides):
-    short = [("training.epochs", "6"), ("training.eval_every", "3"), ("training.log_every", "5")]
-    return load_recipe("digits/bake", [*short, *overrides])
-
-
-def weights(folder):
-    return load_file(folder / "model.safetensors")
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
-class StopAt:
-    """Ends a run behind a step, without its being asked: like a crash."""
-
-    def __init__(self, monkeypatch, step):
-        update = loop._update
-
-        def updating(recipe, parts, ranks, window, batch, lr, number):
-            if number == step:
-                raise RuntimeError("crash")
-            update(recipe, parts, ranks, window, batch, lr, number)
-
-        monkeypatch.setattr(loop, "_update", updating)
 
 
 def test_a_run_folder_has_everything(tmp_path):

@@ -53,6 +53,8 @@ class Taps:
     def __init__(self, network: nn.Module, names: Sequence[str], *, inputs: bool = False) -> None:
         """`inputs`: keep what goes in, not what comes out."""
         self.names = list(names)
+        # Some of timm's transformers have maps (n, h, w, c).
+        self._channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
         self._kept: dict[str, Any] = {}
         layers = dict(network.named_modules())
         for name in names:
@@ -76,7 +78,7 @@ class Taps:
         return keep
 
     def take(self) -> list[Tensor]:
-        """What the last forward left, by the order of names; maps (n, c, h, w) or (n, t, c)."""
+        """What the last forward left, in the order of names, as it is."""
         kept, self._kept = self._kept, {}
         for name in self.names:
             if not isinstance(kept.get(name), Tensor) or kept[name].ndim not in (3, 4):
@@ -85,6 +87,14 @@ class Taps:
                     "(n, t, c)"
                 )
         return [kept[name] for name in self.names]
+
+    def take_maps(self) -> list[Tensor]:
+        """What the last forward left as maps (n, c, h, w) or tokens (n, t, c)."""
+        return [self.as_maps(value) for value in self.take()]
+
+    def as_maps(self, value: Tensor) -> Tensor:
+        """A stage's output with its channels where they usually are."""
+        return value.movedim(3, 1) if value.ndim == 4 and self._channels_last else value
 
 
 def pooled(maps: Float[Tensor, "n ..."]) -> Float[Tensor, "n c"]:

@@ -12,10 +12,11 @@ from .base import Batch, Method, Step, Task
 class BYOT(Method):
     """Classifiers on inner stages, taught by the label and by the network's own end (section 3).
 
-    CE of the network + Σ_i [(1 − α) CE_i + α T² KL(p ‖ p_i) + λ ‖F_i − F‖²], the last term a sum
-    over features and a mean over the batch; p and F, the network's own prediction and pooled
-    features, teach without gradient. Heads are dropped after training. The paper gives no α, λ and
-    T: these are those of the authors' later code, whose KL has no T².
+    CE of the network + Σ_i [(1 − α) CE_i + α KL(p ‖ p_i) + λ ‖F_i − F‖²], KL at temperature T and
+    without T², the last term a sum over features and a mean over the batch; p and F, the network's
+    own prediction and pooled features, teach without gradient. Heads are dropped after training.
+    The paper gives no α, λ and T: these are those of the authors' later code, whose λ is of the
+    distance that is not squared.
 
     Args:
         alpha: α in [0, 1].
@@ -45,21 +46,22 @@ class BYOT(Method):
         self._taps = Taps(network, stage_names(network, self.stages))
         device = next(network.parameters()).device
         task.network.eval()(torch.zeros((1, *task.image_shape), device=device))
-        *inner, last = self._taps.take()
+        *inner, last = self._taps.take_maps()
         self.heads = nn.ModuleList(
             StageHead(stage, last, task.num_features, task.num_classes) for stage in inner
         )
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         features, logits = model(batch.images)
-        stages = self._taps.take()[:-1]
+        stages = self._taps.take_maps()[:-1]
         with torch.no_grad():
             targets = (logits.float() / self.temperature).softmax(dim=1)
         hard, soft, distance = [], [], []
         for head, stage in zip(self.heads, stages, strict=True):
             output = head(stage)
             hard.append(cross_entropy(output.logits, batch.labels))
-            soft.append(distillation_loss(output.logits, targets, self.temperature))
+            divergence = distillation_loss(output.logits, targets, self.temperature)
+            soft.append(divergence / self.temperature**2)
             gap = output.features.float() - features.detach().float()
             distance.append(gap.square().sum(dim=1).mean())
         terms = {

@@ -11,8 +11,8 @@ from .base import Batch, Method, Step
 class CSKD(Method):
     """Cross-entropy, and T² KL of another image of its class from each image's prediction.
 
-    Every second image of a batch is the partner of the one before it. In the paper (equation 1
-    and algorithm 1) partners only teach: they are predicted without gradient, and half of the
+    Every second image of a batch is the partner of the one before it. In the paper (section 2)
+    partners only teach: they are predicted without gradient, and half of the
     images of a batch train the network. With `symmetric`, which is ours, both images of a pair
     train it and teach each other, so that it learns from as many images as it sees.
 

@@ -16,6 +16,7 @@ class DLB(Method):
     of both, + λ T² KL of this prediction of the last batch from that of the step before (section
     3). So every image goes through the network twice, and counts as seen once. Both halves are one
     batch of the network, as in the paper; the published code forwards them one after the other.
+    With `training.accumulate`, a batch's parts take the place of batches.
 
     Args:
         temperature: T, above zero; 3 in the paper.

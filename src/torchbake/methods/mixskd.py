@@ -52,7 +52,7 @@ class MixSKD(Method):
         self._taps = Taps(network, stage_names(network, self.stages))
         device = next(network.parameters()).device
         task.network.eval()(torch.zeros((1, *task.image_shape), device=device))
-        *inner, last = self._taps.take()
+        *inner, last = self._taps.take_maps()
         width, classes = channels_of(last), task.num_classes
         self.heads = nn.ModuleList(StageHead(stage, last, width, classes) for stage in inner)
         self.teacher = _SelfTeacher(width * (len(inner) + 1), width, classes)
@@ -71,7 +71,7 @@ class MixSKD(Method):
             return values.lerp(values[other], 1 - share)
 
         final = model(images).logits
-        *inner, last = self._taps.take()
+        *inner, last = self._taps.take_maps()
         outputs = [head(stage) for head, stage in zip(self.heads, inner, strict=True)]
         outputs.append(HeadOutput(last, pooled(last), final))
         maps = [(mix(o.maps[:n]), o.maps[n:]) for o in outputs]

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ..checks import check_positive
+from ..errors import UserError
 from ..losses import cross_entropy, distillation_loss
 from ..taps import Taps, channels_of, pooled, stage_names
 from .base import Batch, Method, Step, Task
@@ -14,7 +15,8 @@ class ONE(Method):
 
     Σ_i CE_i + CE_e + T² Σ_i KL(p_e ‖ p_i), with the ensemble's logits z_e = Σ_i g_i z_i and the
     gate g = softmax(ReLU(BN(linear(pooled shared features)))). The network itself is branch 0,
-    which is evaluated and saved; each further branch has a last stage and a classifier of its own.
+    which is evaluated and saved; each further branch has a last stage and a classifier of its own,
+    and nothing of what a network may have between its last stage and the pooling.
     The published code lets the KL terms grow over the first 80 epochs, the paper's loss does not.
 
     Args:
@@ -42,23 +44,29 @@ class ONE(Method):
         device = next(network.parameters()).device
         task.network.eval()(torch.zeros(shape, device=device))
         (shared,) = self._taps.take()
+        maps = self._taps.as_maps(shared)
         # Stages of networks that are initialised differently.
         fresh = [task.make_network(k).get_submodule("network") for k in range(1, self.branches)]
         self.stages = nn.ModuleList(dict(net.named_modules())[name] for net in fresh)
-        width = channels_of(self.stages[0].eval()(shared))
+        if not any(weight.ndim > 1 for weight in self.stages.parameters()):
+            raise UserError(
+                f"method.stage: layer '{name}' has no convolution or linear layer; name an earlier "
+                "one that branches have of their own"
+            )
+        width = channels_of(self._taps.as_maps(self.stages[0].eval()(shared)))
         self.classifiers = nn.ModuleList(
             nn.Linear(width, task.num_classes) for _ in range(1, self.branches)
         )
         self.gate = nn.Sequential(
-            nn.Linear(channels_of(shared), self.branches), nn.BatchNorm1d(self.branches), nn.ReLU()
+            nn.Linear(channels_of(maps), self.branches), nn.BatchNorm1d(self.branches), nn.ReLU()
         )
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         logits = [model(batch.images).logits]
         (shared,) = self._taps.take()
         for stage, classifier in zip(self.stages, self.classifiers, strict=True):
-            logits.append(classifier(pooled(stage(shared))))
-        gate = self.gate(pooled(shared)).softmax(dim=1)
+            logits.append(classifier(pooled(self._taps.as_maps(stage(shared)))))
+        gate = self.gate(pooled(self._taps.as_maps(shared))).softmax(dim=1)
         ensemble = torch.einsum("ni,inc->nc", gate, torch.stack(logits))
         with torch.no_grad():
             targets = (ensemble.float() / self.temperature).softmax(dim=1)

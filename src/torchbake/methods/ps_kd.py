@@ -14,10 +14,11 @@ LIMIT = 512 * 2**20
 
 
 class PSKD(Method):
-    """Cross-entropy with (1 − α_t) y + α_t P_past in place of the label y (equation 4).
+    """Cross-entropy with (1 − α_t) y + α_t P_past in place of the label y (section 3).
 
     P_past is what the network predicted for the image when it last trained on it, an epoch ago; at
-    first the label. α_t grows with the training's progress t from 0 to α (equation 6).
+    first the label. α_t grows with the training's progress t from 0 to α, step by step; in
+    the published code epoch by epoch.
 
     Args:
         alpha: α in [0, 1], the share of past predictions at the end; 0.8 in the paper.
@@ -39,12 +40,12 @@ class PSKD(Method):
 
     def setup(self, task: Task) -> None:
         images, classes = task.num_images, task.num_classes
+        number = torch.int16 if classes < 2**15 else torch.int32
         kept = self.kept_classes or classes
         if self.kept_classes is None and images * classes * 2 > LIMIT:
-            kept = max(1, LIMIT // (images * 4))
+            kept = max(1, LIMIT // (images * (2 + number.itemsize)))
         self.partial = kept < classes
         kept = min(kept, classes)
-        number = torch.int16 if classes < 2**15 else torch.int32
         self.register_buffer("past", torch.zeros(images, kept, dtype=torch.float16))
         self.register_buffer("classes", torch.zeros(images, kept * self.partial, dtype=number))
         self.register_buffer("known", torch.zeros(images, dtype=torch.bool))
@@ -70,9 +71,9 @@ class PSKD(Method):
         classes = None
         if self.partial:
             predictions, classes = predictions.topk(self.past.shape[1], dim=1)
-            classes = everyone(classes.to(self.classes.dtype))
+            classes = everyone(classes.int())  # Gloo sends no int16
         indices = everyone(indices)
         self.past[indices] = everyone(predictions.half())
         self.known[indices] = True
         if classes is not None:
-            self.classes[indices] = classes
+            self.classes[indices] = classes.to(self.classes.dtype)

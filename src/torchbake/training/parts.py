@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
         devices = [ranks.device] if ranks.device.type == "cuda" else None
         # The first rank's statistics of normalisation count, whenever they are used. Spreading
         # them at each forward would change them under a step that has several.
-        wrapped = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        wrapped = DistributedDataParallel(model, device_ids=devices, **_UNSPREAD)
     sampler = ClassGroupedBatchSampler(
         labels,
         rank_batch,
@@ -242,6 +243,11 @@ def _set_up(
     counter.watch(model)
     method.to(ranks.device).train()
     return counter, sum(taught)
+
+
+# Not to spread buffers at each forward, as torch's versions call it.
+_NEW = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
+_UNSPREAD: Any = {"forward_sync_buffers" if _NEW else "broadcast_buffers": False}
 
 
 def _placed(model: Classifier, recipe: Recipe, ranks: Ranks) -> Classifier:
