@@ -8,15 +8,15 @@ are what this makes of results/.
 
 import json
 import re
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from comparison_tables import COMPARISONS, of_method, of_variants, whole
 from solver_tables import SOLVER_TABLES
 
 ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- results: ([\w:,; =.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Rows = list[dict[str, Any]]
 
 
@@ -38,8 +38,13 @@ def rendered(text: str) -> str:
     return BLOCK.sub(lambda match: match[1] + _table(match[2]) + match[3], text)
 
 
-def _table(name: str) -> str:
-    results = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
+def _table(block: str) -> str:
+    """The table of a file of results; of some variants in it, `digits_methods:bake;dlb`; or, by
+    `comparison:dlb`, of a method in all comparisons."""
+    name, _, chosen = block.partition(":")
+    if name == "comparison":
+        return of_method(lambda file: _read(file)["rows"], chosen) + "\n"
+    results = _read(name)
     environment = results["environment"]
     versions = environment["packages"]
     origin = (
@@ -48,30 +53,13 @@ def _table(name: str) -> str:
         f"torch {versions['torch']}; commit {environment['commit']}, "
         f"{environment['started'][:10]}.*"
     )
-    return f"{TABLES[name](results['rows'])}\n\n{origin}\n"
+    rows = results["rows"]
+    table = of_variants(rows, chosen.split(";")) if chosen else TABLES[name](rows)
+    return f"{table}\n\n{origin}\n"
 
 
-def _digits(rows: Rows) -> str:
-    lines = [
-        "| 300 training images | images seen | top-1 % | NLL | ECE % | seconds |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        own = [row for row in rows if row["variant"] == variant]
-        seconds = statistics.fmean(row["seconds"] for row in own)
-        lines.append(
-            f"| {variant} | {own[0]['images']:,} | {_mean(own, 'top1', 2)} | "
-            f"{_mean(own, 'nll', 3)} | {_mean(own, 'ece', 1)} | {seconds:.1f} |"
-        )
-    seeds = len({row["seed"] for row in rows})
-    lines += ["", f"Mean ± standard error over {seeds} seeds, last step, 1,497 test images."]
-    return "\n".join(lines)
-
-
-def _mean(rows: Rows, figure: str, digits: int) -> str:
-    values = [row[figure] for row in rows]
-    error = statistics.stdev(values) / len(values) ** 0.5
-    return f"{statistics.fmean(values):.{digits}f} ± {error:.{digits}f}"
+def _read(name: str) -> Any:
+    return json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _throughput(rows: Rows) -> str:
@@ -116,7 +104,7 @@ def _sampling(rows: Rows) -> str:
 
 TABLES: dict[str, Callable[[Rows], str]] = {
     **SOLVER_TABLES,
-    "digits": _digits,
+    **dict.fromkeys(COMPARISONS, whole),
     "first_epoch": _first_epoch,
     "sampling": _sampling,
     "throughput": _throughput,

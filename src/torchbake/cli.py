@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--budget",
         metavar="images | anchors | N",
-        help="what an epoch counts, or how many images every run sees (default: images)",
+        help="what an epoch counts, or how many images every run sees (default: the recipe's)",
     )
     compare.add_argument("--baseline", metavar="METHOD", help="(default: cross-entropy)")
     compare.add_argument(

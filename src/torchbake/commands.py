@@ -133,15 +133,17 @@ def compare(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from .analysis.comparison import compared, find_runs, read_runs
-    from .analysis.experiments import plan, run_missing
+    from .analysis.experiments import check_budgets, plan, run_missing
     from .analysis.tables import as_markdown, write_comparison
     from .training.run_folder import describe_environment
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("compare is one process, which starts its own; run it without torchrun")
     environment = describe_environment()
     paths = [Path(name) for name in options.what or [DEFAULT_RECIPE]]
     failures: list[str] = []
     if any(path.is_dir() for path in paths):
-        if options.methods or options.overrides or options.seeds or options.budget:
+        if options.methods or options.overrides or options.seeds is not None or options.budget:
             raise UserError("runs that exist take no --methods, --seeds, --budget or recipe keys")
         out = options.out or Path("runs") / "comparison"
         folders = find_runs(paths)
@@ -151,12 +153,13 @@ def compare(options: argparse.Namespace) -> None:
             raise UserError(f"there is no folder {next(p for p in paths if not p.is_dir())}")
         name = str(paths[0])
         out = options.out or Path("runs") / f"compare-{_run_name(name, None)}"
-        if (options.seeds or 1) < 1 or options.jobs < 1:
+        seeds = 1 if options.seeds is None else options.seeds
+        if seeds < 1 or options.jobs < 1:
             raise UserError("--seeds, --jobs: expected a number from 1 on")
         variants = (options.methods or "cross-entropy,bake").split(",")
-        budget = options.budget or "images"
-        seeds = options.seeds or 1
-        runs = plan(name, options.overrides, variants, seeds, budget, out)
+        runs = plan(name, options.overrides, variants, seeds, options.budget, out)
+        if not options.unequal:
+            check_budgets(runs)
         failures = run_missing(runs, out, options.jobs, Console())
         folders = [run.folder for run in runs]
     finished = [folder for folder in folders if folder.result.is_file()]

@@ -20,7 +20,7 @@ from ..errors import Stopped, UserError
 from ..methods import METHODS
 from ..recipe import Recipe
 from ..training.checkpoint import write_text
-from ..training.recipe_files import load_recipe
+from ..training.recipe_files import load_recipe, make_method
 from ..training.run_folder import RunFolder
 
 TEACHERS = 3
@@ -41,7 +41,7 @@ def plan(
     overrides: Iterable[tuple[str, str]],
     variants: list[str],
     seeds: int,
-    budget: str,
+    budget: str | None,
     out: Path,
 ) -> list[Run]:
     """The runs of `variants` × `seeds`, seed after seed.
@@ -51,7 +51,8 @@ def plan(
         variants: a method's name, with settings of its own after colons, `bake:omega=0.9`; a
             setting with a dot is any key of the recipe, `bake:data.cutmix=1`. What needs a
             teacher and names none is taught by the runs of cross-entropy.
-        budget: `images` or `anchors`, what an epoch counts; or a number of images for each run.
+        budget: `images` or `anchors`, what an epoch counts; or a number of images for each run;
+            None: as the recipe says.
         out: the folder of their folders.
 
     Raises:
@@ -76,11 +77,29 @@ def plan(
             if teacher is not None:
                 own.append(teacher_override(teacher, variants, seed, seeds, out, variant))
             recipe = load_recipe(name, [*common, *own])
-            if budget not in ("images", "anchors"):
+            if budget not in ("images", "anchors", None):
                 recipe = load_recipe(name, [*common, *own, *_lasting(budget, recipe)])
             folder = RunFolder(out / _folder_name(variant, seed))
             runs.append(Run(folder, recipe, teacher is not None))
     return sorted(runs, key=lambda run: run.taught)
+
+
+def check_budgets(runs: list[Run]) -> None:
+    """Refuse, before anything is run, what would see different numbers of images.
+
+    Raises:
+        UserError: epochs of anchors, of methods with different numbers of partners.
+    """
+    partners = {
+        make_method(run.recipe.method).partners
+        for run in runs
+        if run.recipe.training.epoch == "anchors" and run.recipe.training.max_steps is None
+    }
+    if len(partners) > 1:
+        raise UserError(
+            "--budget: in epochs of anchors these methods see different numbers of images; "
+            "--unequal compares them nevertheless, and marks them"
+        )
 
 
 def _folder_name(variant: str, seed: int) -> str:
@@ -154,7 +173,8 @@ def _run_all(runs: list[Run], jobs: int, console: Console) -> list[str]:
     context = get_context("forkserver")
     # Imported once; each run's process is forked from there.
     context.set_forkserver_preload(["torchbake.training.loop", "torchbake.analysis.report"])
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    # Several runs share the cores; one alone has what torch takes by itself.
+    threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     working: dict[Any, tuple[BaseProcess, Connection, Run]] = {}
     failures: list[str] = []
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -203,7 +223,7 @@ def _told(process: BaseProcess, pipe: Connection) -> str:
             return f"failed: its process ended with status {process.exitcode}"
 
 
-def _work(recipe: Recipe, folder: Path, threads: int, pipe: Connection) -> None:
+def _work(recipe: Recipe, folder: Path, threads: int | None, pipe: Connection) -> None:
     """One run, in a process of its own; tells in one line what came of it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.setpgid(0, 0)  # a terminal's Ctrl-C is for the comparison, which passes it on
@@ -212,7 +232,8 @@ def _work(recipe: Recipe, folder: Path, threads: int, pipe: Connection) -> None:
     from ..training.loop import train
     from .report import write_report
 
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
         final = train(recipe, folder, resume=True, console=Console(quiet=True))
         write_report(RunFolder(folder))

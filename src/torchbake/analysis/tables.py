@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,10 @@ def as_markdown(rows: list[Row], report: str) -> str:
         images = f"{row.images:,}" + f" + {row.teacher_images:,}" * bool(row.teacher_images)
         cells = [
             row.variant + f" {MARK}" * row.unequal,
-            _spread(row.top1, 2),
-            "" if row.difference is None else f"{row.difference[0]:+.2f} ({_p(row.difference[1])})",
-            _spread(row.nll, 3),
-            _spread(row.ece, 1),
+            spread(row.top1, 2),
+            over_baseline(row),
+            spread(row.nll, 3),
+            spread(row.ece, 1),
             images,
             f"{row.forwards_per_image:.2g}",
             f"{row.seconds[0]:.1f}",
@@ -65,13 +66,18 @@ def _remarks(rows: list[Row], best: bool) -> list[str]:
     return remarks
 
 
-def _spread(value: tuple[float, float], digits: int) -> str:
+def spread(value: tuple[float, float], digits: int) -> str:
+    """A mean and its standard error, if there is one."""
     mean, error = value
     return f"{mean:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
 
 
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+def over_baseline(row: Row) -> str:
+    """By how much top-1 is over the baseline's, and p; nothing where that is not known."""
+    if row.difference is None:
+        return ""
+    mean, p = row.difference
+    return f"{mean:+.2f} ({p:.3f})" if p >= 0.001 else f"{mean:+.2f} (< 0.001)"
 
 
 def write_comparison(
@@ -87,7 +93,7 @@ def write_comparison(
     writer.writerows(_flat(row).values() for row in rows)
     write_text(paths[1], text.getvalue())
     environment = environment | {
-        "command": " ".join(["torchbake", *sys.argv[1:]]),
+        "command": shlex.join(["torchbake", *sys.argv[1:]]),
         "commit": ", ".join(sorted({str(record["commit"]) for record in records})),
     }
     whole = {"environment": environment, "rows": records}

@@ -1,5 +1,6 @@
 """Mixup and CutMix: images of a batch blended or pasted into each other."""
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -39,7 +40,7 @@ def mixed(
     alphas = {name: a for name, a in (("mixup", recipe.mixup), ("cutmix", recipe.cutmix)) if a}
     names = list(alphas)
     name = names[int(torch.randint(len(names), (), generator=generator))]
-    share = _beta(alphas[name], generator)
+    share = float(np.random.default_rng(seed_for("share", *key)).beta(alphas[name], alphas[name]))
     other = _other_groups(n, partners + 1, generator).to(images.device)
     if name == "mixup":
         images = images.lerp(images[other], 1 - share)
@@ -64,10 +65,3 @@ def _other_groups(n: int, size: int, generator: torch.Generator) -> Int[Tensor, 
     order = torch.randperm(groups, generator=generator)
     places = (order[:, None] * size + torch.arange(size)).flatten()
     return torch.cat([places, torch.arange(groups * size, n)])
-
-
-def _beta(alpha: float, generator: torch.Generator) -> float:
-    """A draw of Beta(α, α)."""
-    # torch.distributions takes no generator.
-    a, b = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64), generator).tolist()
-    return a / (a + b) if a + b else 0.5

@@ -221,7 +221,7 @@ def _set_up(
         run = RunFolder(Path(folder))
         network = _placed(load_model(run, data), recipe, ranks).eval().requires_grad_(False)
         counter.watch(network)
-        taught.append(run.read_metrics()[-1]["images"])
+        taught.append(max((record["images"] for record in run.read_metrics()), default=0))
         return network
 
     shape = (data.channels, data.image_size, data.image_size)
