@@ -24,7 +24,7 @@ class DDGSD(Method):
     views = 2
 
     def __init__(
-        self, temperature: float = 3.0, weight: float = 1.0, feature_weight: float = 0.005
+        self, temperature: float = 3.0, weight: float = 1.0, feature_weight: float = 0.0005
     ) -> None:
         super().__init__()
         check_positive("temperature", temperature)
