@@ -198,6 +198,7 @@ def test_asked_to_stop_it_leaves_checkpoints(tmp_path):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)  # as a launcher that passes it on would
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped; the same command goes on from there" in errors

@@ -6,11 +6,13 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -177,7 +179,7 @@ def _run_all(runs: list[Run], jobs: int, console: Console) -> list[str]:
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     working: dict[Any, tuple[BaseProcess, Connection, Run]] = {}
     failures: list[str] = []
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         while missing or working:
             while missing and len(working) < jobs and not (working and _waits(missing[0], working)):
@@ -202,12 +204,27 @@ def _run_all(runs: list[Run], jobs: int, console: Console) -> list[str]:
     except KeyboardInterrupt:
         raise Stopped("stopped; the same command goes on from there") from None
     finally:
-        for process, _, _ in working.values():
-            process.terminate()
-        for process, _, _ in working.values():
-            process.join()
+        _end([process for process, _, _ in working.values()])
         signal.signal(signal.SIGTERM, before)
     return failures
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """SIGTERM as Ctrl-C, but only the first, since launchers pass it on a second time."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _end(processes: list[BaseProcess]) -> None:
+    """Ask runs to stop behind their step, and wait; on a second Ctrl-C end them at once."""
+    try:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+    except KeyboardInterrupt:
+        for process in processes:
+            process.kill()
 
 
 def _waits(run: Run, working: dict[Any, tuple[BaseProcess, Connection, Run]]) -> bool:
@@ -237,13 +254,17 @@ def _work(recipe: Recipe, folder: Path, threads: int | None, pipe: Connection) -
     try:
         final = train(recipe, folder, resume=True, console=Console(quiet=True))
         write_report(RunFolder(folder))
-        pipe.send(f"top-1 {final['top1']:.2f} %, {final['seconds']:.1f} s")
-    except (UserError, Stopped) as reason:
-        pipe.send(f"failed: {reason}" if isinstance(reason, UserError) else "stopped")
+        line = f"top-1 {final['top1']:.2f} %, {final['seconds']:.1f} s"
+    except UserError as error:
+        line = f"failed: {error}"
+    except Stopped:
+        line = "stopped"
     except Exception as error:
         write_text(folder / "error.txt", traceback.format_exc())
         what = (str(error) or type(error).__name__).splitlines()[0]
-        pipe.send(f"failed: {what} (see {folder / 'error.txt'})")
+        line = f"failed: {what} (see {folder / 'error.txt'})"
+    with suppress(OSError):  # nobody may be there to be told
+        pipe.send(line)
 
 
 def _end_with_parent() -> None:
