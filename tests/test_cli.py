@@ -118,7 +118,6 @@ def test_help_needs_no_torch(tmp_path):
         """
         import sys
         from torchbake.cli import main
-from torchbake.methods import METHODS
         try:
             main(["--help"])
         except SystemExit as ended:
