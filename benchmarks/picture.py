@@ -17,9 +17,10 @@ from rich.console import Console
 from torchbake import affinities, bake_targets
 from torchbake.data.loaders import Labelled
 from torchbake.training.distributed import Ranks
-from torchbake.training.loop import _update, prepare_data
+from torchbake.training.loop import prepare_data
 from torchbake.training.parts import Parts, make_parts
 from torchbake.training.recipe_files import load_recipe
+from torchbake.training.step import update
 from torchbake.training.window import Window
 
 AFFINITY_TEMPERATURE = 0.1
@@ -39,7 +40,7 @@ def main() -> None:
     for number in range(STEPS):
         epoch, first = divmod(number, len(parts.sampler))
         batch = next(parts.loader.batches(epoch, first))
-        _update(recipe, parts, ranks, window, batch, recipe.optimizer.lr, number)
+        update(recipe, parts, ranks, window, batch, recipe.optimizer.lr, number)
     drawn = _drawn(parts, next(parts.loader.batches(STEPS // len(parts.sampler))))
     path = Path(__file__).parent.parent / "docs" / "images" / "bake.svg"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,10 @@ from rich.console import Console
 
 from torchbake.data.loaders import Labelled
 from torchbake.training.distributed import Ranks, find_device
-from torchbake.training.loop import _update, prepare_data
+from torchbake.training.loop import prepare_data
 from torchbake.training.parts import Parts, make_parts
 from torchbake.training.recipe_files import load_recipe
+from torchbake.training.step import update
 from torchbake.training.window import Window
 
 
@@ -47,7 +48,7 @@ def main() -> None:
             window = Window(ranks)
             for step in range(options.steps):
                 batch = next(batches[method])
-                _update(recipe, parts[method], ranks, window, batch, 0.01, number + step)
+                update(recipe, parts[method], ranks, window, batch, 0.01, number + step)
             _, images, seconds = window.close()
             if block:  # the first warms up
                 speeds[method].append(images / seconds)

@@ -132,7 +132,7 @@ class Patch:
         setattr(module, name, value)
 
 loop.joined_ranks = joined
-update, make_parts = loop._update, loop.make_parts
+update, make_parts = loop.update, loop.make_parts
 for name, overrides in json.loads(Path("settings.json").read_text()).items():
     settings = recipe(*map(tuple, overrides))
     loop.train(settings, Path(f"two-{name}"), console=QUIET)
@@ -141,7 +141,7 @@ for name, overrides in json.loads(Path("settings.json").read_text()).items():
         loop.train(settings, Path(f"cut-{name}"), console=QUIET)
     except RuntimeError as error:
         assert str(error) == "crash", error
-    loop._update = update
+    loop.update = update
     dist.barrier()
     made = []
     loop.make_parts = lambda *given: made.append(make_parts(*given)) or made[0]

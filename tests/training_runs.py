@@ -27,11 +27,11 @@ class StopAt:
     """Ends a run behind a step, without its being asked: like a crash."""
 
     def __init__(self, monkeypatch, step):
-        update = loop._update
+        update = loop.update
 
         def updating(recipe, parts, ranks, window, batch, lr, number):
             if number == step:
                 raise RuntimeError("crash")
             update(recipe, parts, ranks, window, batch, lr, number)
 
-        monkeypatch.setattr(loop, "_update", updating)
+        monkeypatch.setattr(loop, "update", updating)

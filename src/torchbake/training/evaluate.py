@@ -7,9 +7,10 @@ from rich.console import Console
 
 from ..evaluation import evaluate
 from .distributed import find_device
-from .loop import PRECISIONS, prepare_data
+from .loop import prepare_data
 from .parts import load_model
 from .run_folder import RunFolder
+from .step import PRECISIONS
 
 
 def evaluate_run(

@@ -2,34 +2,26 @@
 
 import json
 import math
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 from rich.console import Console
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
-from ..data.loaders import Data, Labelled, prepare
-from ..data.mixing import mixed
+from ..data.loaders import Data, prepare
 from ..errors import Stopped, UserError
 from ..evaluation import evaluate
-from ..methods import Batch
-from ..randomness import seed_for
 from ..recipe import DataRecipe, Recipe
 from .checkpoint import load_checkpoint, save_checkpoint, save_weights, write_text
-from .distributed import Ranks, joined_ranks, share_gradients
+from .distributed import Ranks, joined_ranks
 from .log import Log
 from .parts import Parts, State, make_parts
 from .run_folder import RunFolder
 from .schedule import learning_rate
+from .step import PRECISIONS, update
 from .stopping import stop_requests
 from .usage import peak_memory
 from .window import Window
-
-PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(
@@ -84,7 +76,7 @@ def train(
                         recipe.schedule, recipe.optimizer.lr, state.step, parts.total
                     )
                     before = parts.forwards.images
-                    _update(recipe, parts, ranks, window, batch, lr, state.step)
+                    update(recipe, parts, ranks, window, batch, lr, state.step)
                     state.forwards += (parts.forwards.images - before) * ranks.world_size
                     number += 1
                     state.step += 1
@@ -121,63 +113,6 @@ def train(
         if ranks.first:
             _write_results(recipe, run, parts, state, final)
         return {**final, **asdict(state)}
-
-
-def _update(
-    recipe: Recipe,
-    parts: Parts,
-    ranks: Ranks,
-    window: Window,
-    drawn: Labelled,
-    lr: float,
-    number: int,
-) -> None:
-    """Step `number` of the optimizer, on one batch."""
-    # Dropout and the like: a function of the step, so that nothing has to be remembered.
-    torch.manual_seed(seed_for("step", recipe.seed, number, ranks.rank))
-    for group in parts.optimizer.param_groups:
-        group["lr"] = lr
-    precision = PRECISIONS[recipe.training.precision]
-    pieces = _pieces(drawn, recipe.training.accumulate)
-    mixing = recipe.data.mixup > 0 or recipe.data.cutmix > 0
-    for part, piece in enumerate(pieces):
-        waiting = piece is not pieces[-1] and isinstance(parts.wrapped, DistributedDataParallel)
-        batch = Batch(*piece, progress=number / parts.total)
-        if mixing:
-            images, targets = mixed(
-                piece.images,
-                piece.labels,
-                recipe.data,
-                len(parts.data.source.classes),
-                parts.method.partners,
-                *(recipe.seed, number, part, ranks.rank),
-            )
-            batch = batch._replace(images=images, mixed=targets)
-        if recipe.training.channels_last:
-            images = batch.images.contiguous(memory_format=torch.channels_last)
-            batch = batch._replace(images=images)
-        with parts.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
-            with torch.autocast(ranks.device.type, dtype=precision, enabled=precision is not None):
-                step = parts.method(parts.wrapped, batch)
-            parts.scaler.scale(step.loss / len(pieces)).backward()
-        window.add(step, piece.labels)
-    share_gradients(parts.method, ranks)
-    if recipe.optimizer.clip_grad_norm is not None:
-        parts.scaler.unscale_(parts.optimizer)
-        parameters = [p for group in parts.optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip_grad_norm)
-    parts.scaler.step(parts.optimizer)
-    parts.scaler.update()
-    parts.optimizer.zero_grad(set_to_none=True)
-    if parts.average is not None:
-        parts.average.update_parameters(parts.model)
-
-
-def _pieces(batch: Labelled, count: int) -> list[Labelled]:
-    """A batch in parts of equal size; the recipe sees to it that they hold whole groups."""
-    images = batch.images.unflatten(0, (-1, len(batch.labels)))  # views, images, …
-    parts = (images.chunk(count, dim=1), batch.labels.chunk(count), batch.indices.chunk(count))
-    return [Labelled(x.flatten(0, 1), y, i) for x, y, i in zip(*parts, strict=True)]
 
 
 def _record_window(
