@@ -85,6 +85,11 @@ def test_prints_the_whole_recipe(capsys):
         (["train", "--resume", "--overwrite"], "exclude each other"),
         (["train", "--baseline", "--training.epoch", "anchors"], "--baseline: compares on equal"),
         (["train", "--data", "hf"], "data.name: expected 'hf:NAME', got 'hf'"),
+        (["profile", "digits/bak"], "unknown recipe 'digits/bak'; did you mean 'digits/bake'?"),
+        (["profile", "--stes", "3"], "unknown option --stes; did you mean '--steps'?"),
+        (["profile", "--steps", "0"], "--steps: expected a number from 1 on"),
+        (["profile", "--warmup", "-1"], "--warmup, --trace-steps: expected a number from 0 on"),
+        (["profile", "--training.device", "cuda:7"], "'cuda:7' is not to be had here"),
         (["evaluate", "nowhere"], "nowhere is not a run folder: it has no recipe.yaml"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The command line: `torchbake train | compare | evaluate | list`.
+"""The command line: `torchbake train | compare | profile | evaluate | list`.
 
 Heavy modules are imported by the command that needs them, so that help is instant.
 """
@@ -130,6 +130,31 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", type=Path, metavar="DIR", help="(default: runs/compare-RECIPE)")
     compare.set_defaults(command=commands.compare)
 
+    profile = subcommands.add_parser(
+        "profile",
+        help="see where the time of a training step goes",
+        description="Train as a recipe says for a few steps, without keeping anything of it, and "
+        "see where their time goes: a table, a picture, and a trace for ui.perfetto.dev.",
+        epilog="Any key of the recipe is an option: --training.batch_size 512.",
+        allow_abbrev=False,
+    )
+    profile.add_argument("recipe", nargs="?", metavar="RECIPE", help=f"(default: {DEFAULT_RECIPE})")
+    profile.add_argument(
+        "--steps",
+        type=int,
+        default=50,
+        metavar="N",
+        help="that are timed, and as many more in turns with them that are not (default: 50)",
+    )
+    profile.add_argument(
+        "--warmup", type=int, default=10, metavar="N", help="steps before them (default: 10)"
+    )
+    profile.add_argument(
+        "--trace-steps", type=int, default=3, metavar="N", help="in the trace (default: 3)"
+    )
+    profile.add_argument("--out", type=Path, metavar="DIR", help="(default: runs/profile-RECIPE)")
+    profile.set_defaults(command=commands.profile)
+
     evaluate = subcommands.add_parser(
         "evaluate", help="measure a run's model on its test images", allow_abbrev=False
     )
@@ -148,11 +173,12 @@ def _parser() -> argparse.ArgumentParser:
 _OWN_OPTIONS = {
     "train": "out seed resume overwrite baseline print-recipe",
     "compare": "methods seeds budget baseline unequal jobs out",
+    "profile": "steps warmup trace-steps out",
 }
 
 
 def _split_overrides(given: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Options that are keys of a recipe, taken out of the arguments of `train` or `compare`."""
+    """Options that are keys of a recipe, taken out of the arguments of a command."""
     if not given or given[0] not in _OWN_OPTIONS:
         return given, []
     from .recipe import Recipe

@@ -128,6 +128,38 @@ def list_names(options: argparse.Namespace) -> None:
         print(f"{name:{width}}  {words}".rstrip() if sys.stdout.isatty() else name)
 
 
+def profile(options: argparse.Namespace) -> None:
+    """Time the phases of a recipe's training step, and write what came of it."""
+    from rich.console import Console
+
+    from .analysis.profile import as_markdown, check_folder, summarised, write_profile
+    from .training.profiling import measure, write_trace
+    from .training.recipe_files import load_recipe
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("profile is one process; run it without torchrun")
+    if options.steps < 1:
+        raise UserError("--steps: expected a number from 1 on")
+    if options.warmup < 0 or options.trace_steps < 0:
+        raise UserError("--warmup, --trace-steps: expected a number from 0 on")
+    name = options.recipe or DEFAULT_RECIPE
+    recipe = load_recipe(name, options.overrides)
+    out = options.out or Path("runs") / f"profile-{_run_name(name, None)}"
+    check_folder(out)
+    times, training = measure(
+        recipe, steps=options.steps, warmup=options.warmup, console=Console(stderr=True)
+    )
+    summary = summarised(recipe, times)
+    print(as_markdown(summary))
+    written = write_profile(out, summary)
+    if options.trace_steps:
+        written.append(out / "trace.json.gz")
+        write_trace(written[-1], training, options.trace_steps)
+    print("written to " + ", ".join(map(str, written)))
+    if out / "profile.svg" not in written:
+        print("no picture: it needs matplotlib: pip install 'torchbake[plot]'")
+
+
 def compare(options: argparse.Namespace) -> None:
     """Do the runs that are missing, and put all of them side by side."""
     from rich.console import Console

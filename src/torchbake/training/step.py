@@ -1,5 +1,6 @@
 """One step of training: a batch, in parts where it must be, to an update of the weights."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -26,8 +27,14 @@ def update(
     drawn: Labelled,
     lr: float,
     number: int,
+    enter: Callable[[str], None] = lambda phase: None,
 ) -> None:
-    """Step `number` of the optimizer, on one batch."""
+    """Step `number` of the optimizer, on one batch.
+
+    Args:
+        enter: called with the name of each phase where it begins, see `phases.PHASES`.
+    """
+    enter("rest")
     # Dropout and the like: a function of the step, so that nothing has to be remembered.
     torch.manual_seed(seed_for("step", recipe.seed, number, ranks.rank))
     for group in parts.optimizer.param_groups:
@@ -52,11 +59,15 @@ def update(
             images = batch.images.contiguous(memory_format=torch.channels_last)
             batch = batch._replace(images=images)
         with parts.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
+            enter("target")
             with torch.autocast(ranks.device.type, dtype=precision, enabled=precision is not None):
                 step = parts.method(parts.wrapped, batch)
+            enter("backward")
             parts.scaler.scale(step.loss / len(pieces)).backward()
+        enter("rest")
         window.add(step, piece.labels)
     share_gradients(parts.method, ranks)
+    enter("optimizer")
     if recipe.optimizer.clip_grad_norm is not None:
         parts.scaler.unscale_(parts.optimizer)
         parameters = [p for group in parts.optimizer.param_groups for p in group["params"]]

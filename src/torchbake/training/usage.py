@@ -13,10 +13,12 @@ class ForwardCounter:
 
     def __init__(self) -> None:
         self.images = 0
+        self.networks: list[nn.Module] = []
 
     def watch(self, network: nn.Module) -> None:
         """Count this network's forwards, too."""
         network.register_forward_pre_hook(self._count)
+        self.networks.append(network)
 
     def _count(self, network: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.images += len(inputs[0])
