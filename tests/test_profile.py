@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -160,6 +161,18 @@ def test_the_trace_has_the_phases_in_their_order(tmp_path):
 
 
 def test_a_compiled_step_is_told_as_one():
+    network = nn.Linear(2, 2)
+    entered = []
+
+    @partial(torch.compile, backend="eager", fullgraph=True)
+    def step(x):
+        return network(x).square().sum()
+
+    for _ in range(2):
+        with forwards_told([network], entered.append):
+            step(torch.zeros(1, 2))
+    assert entered == []
+
     settings, times, _ = measured()
     for step in times.steps:
         step["target"] += step.pop("forward")
