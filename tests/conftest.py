@@ -1,10 +1,18 @@
 """Every shape and type in torchbake's signatures is checked while the tests run."""
 
+import os
+
 import pytest
 import torch
 from jaxtyping import config, install_import_hook
 
 install_import_hook("torchbake", "beartype.beartype")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Decoded images of tests do not go where a user's are."""
+    os.environ["TORCHBAKE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ class DataRecipe:
         mean, std: of each channel, on the scale from 0 to 1; None: measured on the training
             images if they are in memory, else ImageNet's.
         in_memory: decode all images once; None: if they are of one size and fit.
+        cache: keep what was decoded for the next run, see `cache.cache_folder`.
         workers: processes that decode images which are not in memory.
         train_split, test_split: names of a Hugging Face data set's or a folder's splits; None
             for the usual ones.
@@ -68,6 +69,7 @@ class DataRecipe:
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Gt(0)], ...] | None = None
     in_memory: bool | None = None
+    cache: bool = True
     workers: NotNegative = 2
     train_split: str | None = None
     test_split: str | None = None
@@ -157,6 +159,7 @@ class TrainingRecipe:
         checkpoint_every: steps between checkpoints.
         tensorboard: write TensorBoard event files beside metrics.jsonl.
         channels_last: keep images and filters in channels-last order; faster on most devices.
+        compile: compile the network, the method's targets and its loss by torch.compile.
         report: whose figures stand for the run in comparisons: the `last` evaluation's, or those
             of the `best-on-test`, which is chosen on the test set, as published tables often do.
     """
@@ -175,7 +178,8 @@ class TrainingRecipe:
     log_every: Positive = 50
     checkpoint_every: Positive = 500
     tensorboard: bool = False
-    channels_last: bool = False
+    channels_last: bool = True
+    compile: bool = False
     report: Literal["last", "best-on-test"] = "last"
 
 

@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..randomness import seed_for
 from ..recipe import DataRecipe
 from ..sampling import ClassGroupedBatchSampler
+from .cache import cache_folder
 from .memory import (
     LIMIT,
     augmentation_numbers,
@@ -114,7 +115,12 @@ def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Da
 
         def pixels_of(split: Split, name: str) -> Tensor | None:
             return decoded(
-                split, (size, size), limit, recipe.workers, lambda n: progress(name, n, len(split))
+                split,
+                (size, size),
+                limit,
+                recipe.workers,
+                lambda n: progress(name, n, len(split)),
+                cache_folder() if recipe.cache else None,
             )
 
         train = pixels_of(source.train, "training")

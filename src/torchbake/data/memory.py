@@ -2,6 +2,8 @@
 
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
@@ -11,6 +13,7 @@ from .._shapes import Float, Int, Tensor, UInt8
 from ..errors import UserError
 from ..randomness import uniform_for
 from ..recipe import DataRecipe
+from .cache import cached
 from .sources import Split
 
 LIMIT = 4.0 * 2**30
@@ -23,6 +26,7 @@ def decoded(
     limit: float = LIMIT,
     workers: int = 0,
     progress: Callable[[int], None] = lambda done: None,
+    cache: Path | None = None,
 ) -> UInt8[Tensor, "n ch h w"] | None:
     """All images of a split, or None if they are not all of this size (h, w) or too many.
 
@@ -30,29 +34,39 @@ def decoded(
         limit: bytes of pixels that are too many.
         workers: processes that decode; 0 for this one alone.
         progress: called now and then with the number of images done.
+        cache: the folder where images from files are kept decoded, see `cache.cached`; one that
+            cannot be written to is not used.
     """
     if split.pixels is not None:
         return split.pixels if split.pixels.shape[2:] == size else None
     first = split.load(0)
     if first.shape[1:] != size or len(split) * first.numel() > limit:
         return None
-    pixels = torch.empty((len(split), *first.shape), dtype=torch.uint8)
-    done = 0
-    loader = DataLoader(
-        _Parts(split, first.shape),
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=leave_signals,
-    )
-    for part in loader:
-        if isinstance(part, str):
-            raise UserError(part)
-        if part is None:
-            return None
-        pixels[done : done + len(part)] = part
-        done += len(part)
-        progress(done)
-    return pixels
+    shape = (len(split), *first.shape)
+
+    def fill(pixels: Tensor) -> bool:
+        done = 0
+        loader = DataLoader(
+            _Parts(split, first.shape),
+            batch_size=None,
+            num_workers=workers,
+            worker_init_fn=leave_signals,
+        )
+        for part in loader:
+            if isinstance(part, str):
+                raise UserError(part)
+            if part is None:
+                return False
+            pixels[done : done + len(part)] = part
+            done += len(part)
+            progress(done)
+        return True
+
+    if cache is not None and split.files:
+        with suppress(OSError):
+            return cached(cache, split, shape, fill)
+    pixels = torch.empty(shape, dtype=torch.uint8)
+    return pixels if fill(pixels) else None
 
 
 def leave_signals(worker: int) -> None:

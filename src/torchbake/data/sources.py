@@ -27,12 +27,16 @@ class Split:
         load: decodes image i, to (ch, h, w).
         pixels: all images, where the source has them decoded.
         clean_labels: the true ones, where `data.label_noise` has made some of `labels` wrong.
+        files: where the encoded images are, if they are in files.
+        part: which images in these files they are, and as what they are decoded.
     """
 
     labels: Int[Tensor, " n"]
     load: Callable[[int], UInt8[Tensor, "ch h w"]]
     pixels: UInt8[Tensor, "n ch h w"] | None = None
     clean_labels: Int[Tensor, " n"] | None = None
+    files: Sequence[str] = ()
+    part: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -154,8 +158,9 @@ def _image_folder(place: str, recipe: "DataRecipe") -> Source:
 
     def split(folder: ImageFolder) -> Split:
         paths = [path for path, _ in folder.samples]
-        load = partial(_load_file, paths, recipe.channels or 3)
-        return Split(torch.tensor(folder.targets), load)
+        channels = recipe.channels or 3
+        load = partial(_load_file, paths, channels)
+        return Split(torch.tensor(folder.targets), load, files=paths, part=f"{channels} channels")
 
     return Source(split(train), split(test), train.classes)
 

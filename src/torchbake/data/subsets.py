@@ -1,5 +1,6 @@
 """A part of a data set, and labels made wrong on purpose."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -78,7 +79,14 @@ def _with_noise(split: Split, num_classes: int, share: float, seed: int) -> Spli
 
 def _chosen(split: Split, indices: Int[Tensor, " k"]) -> Split:
     pixels = None if split.pixels is None else split.pixels[indices]
-    return Split(split.labels[indices], partial(_load, split, indices), pixels)
+    chosen = hashlib.sha256(indices.numpy().tobytes()).hexdigest()
+    return Split(
+        split.labels[indices],
+        partial(_load, split, indices),
+        pixels,
+        files=split.files,
+        part=f"{chosen} of {split.part}",
+    )
 
 
 def _load(split: Split, indices: Int[Tensor, " k"], index: int) -> UInt8[Tensor, "ch h w"]:

@@ -102,8 +102,14 @@ def _split(
     # A test split without labels has -1 in a ClassLabel.
     labels = [numbers.get(value, -1) for value in table[label]]
     encoded = table.select_columns([image]).cast_column(image, kind(decode=False))
-    load = partial(_load_row, encoded, image, recipe.channels or 3, recipe.name)
-    return Split(torch.tensor(labels, dtype=torch.long), load)
+    channels = recipe.channels or 3
+    load = partial(_load_row, encoded, image, channels, recipe.name)
+    return Split(
+        torch.tensor(labels, dtype=torch.long),
+        load,
+        files=[file["filename"] for file in table.cache_files],
+        part=f"{channels} channels of {image} in {table.split}",
+    )
 
 
 def _load_row(

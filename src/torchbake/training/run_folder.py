@@ -24,6 +24,7 @@ from .recipe_files import dump_recipe, make_recipe
 # What a resumed run may change, since the result does not depend on it.
 FREE_KEYS = (
     "description",
+    "data.cache",
     "data.folder",
     "data.workers",
     "training.checkpoint_every",
