@@ -92,6 +92,26 @@ def _first_epoch(rows: Rows) -> str:
     return "\n".join([*lines, "", "One seed."])
 
 
+def _training(rows: Rows) -> str:
+    settings, *loops = rows
+    lines = [
+        "| CIFAR-100, batch 128 | method | loop | images/s | over the ordinary loop (quartiles) | "
+        "waiting for data |",
+        "|---|---|---|--:|--:|--:|",
+    ]
+    for row in loops:
+        low, middle, high = row["speedup"]
+        ours = "waiting_for_data" in row
+        faster = f"{middle:.2f} ({low:.2f} to {high:.2f})" if ours else ""
+        waiting = f"{100 * row['waiting_for_data']:.1f} %" if ours else ""
+        lines.append(
+            f"| {row['model']} | {row['method']} | {row['loop']} | "
+            f"{row['images_per_second']:,.0f} | {faster} | {waiting} |"
+        )
+    note = f"Medians of {settings['blocks']} blocks of {settings['steps']} steps, in turns."
+    return "\n".join([*lines, "", note])
+
+
 def _sampling(rows: Rows) -> str:
     lines = ["| epoch of | partners | images | batches | seconds |", "|---|--:|--:|--:|--:|"]
     lines += [
@@ -108,6 +128,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     "first_epoch": _first_epoch,
     "sampling": _sampling,
     "throughput": _throughput,
+    "training": _training,
 }
 
 

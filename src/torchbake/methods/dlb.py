@@ -50,7 +50,7 @@ class DLB(Method):
         n = len(batch.labels)
         now, later = batch.images.chunk(2)
         # Asked of the device until it is so, and then no more.
-        self._has_last = self._has_last or bool(self.begun)
+        self._has_last = self._has_last or self._has_begun()
         if not self._has_last:
             logits = model(now).logits
             hard = cross_entropy(logits, batch.labels)
@@ -66,3 +66,7 @@ class DLB(Method):
         self.begun = torch.ones_like(self.begun)
         terms = {"cross_entropy": hard, "distillation": self.weight * soft}
         return Step(hard + terms["distillation"], logits, terms)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _has_begun(self) -> bool:
+        return bool(self.begun)

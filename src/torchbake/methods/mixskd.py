@@ -63,7 +63,7 @@ class MixSKD(Method):
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         n = len(batch.labels)
-        share = float(torch.distributions.Beta(self.alpha, self.alpha).sample())
+        share = self._share()
         other = torch.randperm(n).to(batch.labels.device)
         images = torch.cat([batch.images, batch.images.lerp(batch.images[other], 1 - share)])
 
@@ -89,6 +89,10 @@ class MixSKD(Method):
             + self._mutual([(logits[-1][0], teachers[1]), (logits[-1][1], teachers[0])]),
         }
         return Step(torch.stack(list(terms.values())).sum(), final[:n], terms)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _share(self) -> float:
+        return float(torch.distributions.Beta(self.alpha, self.alpha).sample())
 
     def _mutual(self, pairs: list[tuple[Tensor, Tensor]]) -> Float[Tensor, ""]:
         """The sum of T² KL over pairs (what learns, what teaches) of logits."""

@@ -8,7 +8,7 @@ from rich.console import Console
 from ..evaluation import evaluate
 from .distributed import find_device
 from .loop import prepare_data
-from .parts import load_model
+from .network import load_model
 from .run_folder import RunFolder
 from .step import PRECISIONS
 

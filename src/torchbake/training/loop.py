@@ -75,9 +75,7 @@ def train(
                     lr = learning_rate(
                         recipe.schedule, recipe.optimizer.lr, state.step, parts.total
                     )
-                    before = parts.forwards.images
                     update(recipe, parts, ranks, window, batch, lr, state.step)
-                    state.forwards += (parts.forwards.images - before) * ranks.world_size
                     number += 1
                     state.step += 1
                     state.images += settings.batch_size
@@ -89,7 +87,7 @@ def train(
                     epoch_done = number == len(parts.sampler)
                     evaluating = last or (epoch_done and (epoch + 1) % settings.eval_every == 0)
                     if saving or evaluating or state.step % settings.log_every == 0:
-                        _record_window(window, log, parts, state, lr, recipe)
+                        _record_window(window, log, parts, state, lr, recipe, ranks)
                     if saving or evaluating:
                         _check_finite(parts, state)
                     if evaluating:
@@ -116,10 +114,11 @@ def train(
 
 
 def _record_window(
-    window: Window, log: Log, parts: Parts, state: State, lr: float, recipe: Recipe
+    window: Window, log: Log, parts: Parts, state: State, lr: float, recipe: Recipe, ranks: Ranks
 ) -> None:
     means, images, seconds = window.close()
     state.seconds += seconds
+    state.forwards += parts.forwards.take() * ranks.world_size
     if not math.isfinite(means["loss"]):
         raise _not_finite(f"the loss is {means['loss']}", state)
     left = (parts.total - state.step) * recipe.training.batch_size * seconds / images
@@ -159,6 +158,7 @@ def _evaluated(recipe: Recipe, parts: Parts, ranks: Ranks) -> dict[str, float]:
             batches = parts.data.test_batches(256, ranks.device, ranks.rank, ranks.world_size)
             measured = evaluate(model, batches, ranks.device, precision)
             figures |= {prefix + name: value for name, value in measured.items()}
+    parts.forwards.take()  # those of evaluation do not count
     return figures
 
 

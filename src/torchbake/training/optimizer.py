@@ -30,6 +30,10 @@ def make_optimizer(
         {"params": spared, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    # One pass over all parameters, on devices where torch has it.
+    fused = all(p.device.type in ("cuda", "cpu") for p in (*decayed, *spared))
     if recipe.name == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, fused=fused)
+    return torch.optim.SGD(
+        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
+    )

@@ -1,26 +1,26 @@
 """What a run is made of, and what of it a checkpoint holds."""
 
-import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.loaders import Data, TrainLoader
 from ..errors import UserError
-from ..methods import Method, Task
-from ..models import Classifier, create_model
+from ..methods import Batch, Method, Step, Task
+from ..models import Classifier
 from ..randomness import seed_for
 from ..ranks import everyone
 from ..recipe import Recipe
 from ..sampling import ClassGroupedBatchSampler
 from .distributed import Ranks
+from .network import computed, load_model, make_model, placed
 from .optimizer import make_optimizer
 from .recipe_files import make_method
 from .run_folder import RunFolder
@@ -45,6 +45,7 @@ class Parts:
     Attributes:
         model: the network, on its device.
         wrapped: the model as training calls it, with gradients shared among the ranks.
+        compute: one step's forward, `method(wrapped, batch)`, compiled if it is to be.
         average: the moving average of the model's weights, if there is to be one.
         total: updates of the whole run.
         forwards: of this rank, counted.
@@ -55,6 +56,7 @@ class Parts:
     model: Classifier
     wrapped: nn.Module
     method: Method
+    compute: Callable[[Batch], Step]
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: AveragedModel | None
@@ -91,56 +93,6 @@ class Parts:
         return State(**saved["state"])
 
 
-def make_model(
-    recipe: Recipe, data: Data, *, pretrained: bool = True, number: int = 0
-) -> Classifier:
-    """The recipe's network for this data set, freshly initialised from the recipe's seed.
-
-    Args:
-        pretrained: take timm's weights if the recipe says so.
-        number: another one has other initial weights.
-    """
-    torch.manual_seed(seed_for("model", recipe.seed, *[number] * bool(number)))
-    return create_model(
-        recipe.model.name,
-        len(data.source.classes),
-        in_chans=data.channels,
-        image_size=data.image_size,
-        pretrained=recipe.model.pretrained and pretrained,
-        drop_rate=recipe.model.drop_rate,
-        classifier=recipe.model.classifier,
-        features=recipe.model.features,
-    )
-
-
-def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
-    """The network of a finished run, for a data set of the same classes.
-
-    Args:
-        ema: with the average of the weights.
-
-    Raises:
-        UserError: no run folder, no weights in it, or weights of another network or other classes.
-    """
-    recipe = run.read_recipe()
-    path = run.ema_weights if ema else run.weights
-    if not path.is_file():
-        hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
-        raise UserError(f"{run.path}: there is no {path.name} yet; {hint}")
-    model = make_model(recipe, data, pretrained=False)
-    try:
-        with safe_open(path, "pt") as file:
-            classes = json.loads(file.metadata()["classes"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if classes != data.source.classes:
-            raise UserError(f"{path}: trained on other classes than those of '{data.recipe.name}'")
-        model.network.load_state_dict(weights)
-    except (RuntimeError, SafetensorError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not the weights of {recipe.model.name}: {reason}") from None
-    return model
-
-
 def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
     """All parts of a run at its beginning.
 
@@ -165,7 +117,7 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
             f"training.batch_size: {training.batch_size} is more than the {len(labels)} training "
             "images"
         )
-    model = _placed(make_model(recipe, data), recipe, ranks)
+    model = placed(make_model(recipe, data), recipe, ranks)
     average = None
     if training.ema_decay is not None:
         rule = get_ema_multi_avg_fn(training.ema_decay)
@@ -194,6 +146,7 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
         model=model,
         wrapped=wrapped,
         method=method,
+        compute=computed(method, wrapped, compiled=training.compile),
         optimizer=make_optimizer(recipe.optimizer, model, method),
         scaler=torch.amp.GradScaler(ranks.device.type, enabled=training.precision == "fp16"),
         average=average,
@@ -209,17 +162,17 @@ def _set_up(
     method: Method, model: Classifier, recipe: Recipe, data: Data, ranks: Ranks, batch_size: int
 ) -> tuple[ForwardCounter, int]:
     """Let the method make what it keeps; a counter of forwards, and what its teachers have seen."""
-    counter = ForwardCounter()
+    counter = ForwardCounter(ranks.device)
     taught: list[int] = []
 
     def make_network(number: int) -> nn.Module:
-        network = _placed(make_model(recipe, data, number=number), recipe, ranks)
+        network = placed(make_model(recipe, data, number=number), recipe, ranks)
         counter.watch(network)
         return network
 
     def load_network(folder: str) -> nn.Module:
         run = RunFolder(Path(folder))
-        network = _placed(load_model(run, data), recipe, ranks).eval().requires_grad_(False)
+        network = placed(load_model(run, data), recipe, ranks).eval().requires_grad_(False)
         counter.watch(network)
         taught.append(max((record["images"] for record in run.read_metrics()), default=0))
         return network
@@ -248,8 +201,3 @@ def _set_up(
 # Not to spread buffers at each forward, as torch's versions call it.
 _NEW = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
 _UNSPREAD: Any = {"forward_sync_buffers" if _NEW else "broadcast_buffers": False}
-
-
-def _placed(model: Classifier, recipe: Recipe, ranks: Ranks) -> Classifier:
-    order = torch.channels_last if recipe.training.channels_last else torch.preserve_format
-    return model.to(ranks.device).to(memory_format=order)

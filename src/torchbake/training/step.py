@@ -61,7 +61,7 @@ def update(
         with parts.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
             enter("target")
             with torch.autocast(ranks.device.type, dtype=precision, enabled=precision is not None):
-                step = parts.method(parts.wrapped, batch)
+                step = parts.compute(batch)
             enter("backward")
             parts.scaler.scale(step.loss / len(pieces)).backward()
         enter("rest")

@@ -1,0 +1,230 @@
+"""Training steps on CIFAR-100, data included: ours beside a loop written the ordinary way.
+
+    uv run python benchmarks/training.py --data 'parquet:../shared/data/cifar100/*.parquet'
+
+The ordinary loop is what tutorials and published code do: torchvision's transforms image by image
+in a DataLoader, eager, images in the order that they are stored in, SGD as it comes; for BAKE the
+published formulation, and a sampler that goes through its class's list for each image. It gets the
+number of workers that is best for it. Both have the same network, batches of 128 and three
+partners, and take turns in blocks whose first steps, when workers have batches in store, are not
+timed.
+"""
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from ensembling import published_loss
+from PIL import Image
+from provenance import write_results
+from rich.console import Console
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from torchbake.data.loaders import Data, Labelled
+from torchbake.models import create_model
+from torchbake.training.distributed import Ranks, find_device
+from torchbake.training.loop import prepare_data
+from torchbake.training.parts import Parts, make_parts
+from torchbake.training.recipe_files import load_recipe
+from torchbake.training.step import update
+from torchbake.training.window import Window
+
+BATCH, PARTNERS, SKIPPED = 128, 3, 6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="cifar100")
+    parser.add_argument("--models", default="resnet20,resnet18")
+    parser.add_argument("--methods", default="cross-entropy,bake")
+    parser.add_argument("--compile", action="store_true", help="ours compiled, too")
+    parser.add_argument("--blocks", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=12, help="that are timed, a block")
+    options = parser.parse_args()
+    recipe = load_recipe("cifar100/resnet18-bake", [("data", options.data)])
+    data = prepare_data(recipe.data, Console(quiet=True))
+    rows: list[dict[str, Any]] = [vars(options)]
+    for model in options.models.split(","):
+        for method in options.methods.split(","):
+            workers = _best_workers(data, model, method, options.steps)
+            loops: dict[str, Callable[[], float]] = {
+                f"ordinary, {workers} workers": _ordinary(data, model, method, workers),
+                "ours": _Ours(data, options.data, model, method, compiled=False),
+            }
+            if options.compile:
+                loops["ours, compiled"] = _Ours(data, options.data, model, method, compiled=True)
+            rows += _in_turns(loops, model, method, options)
+    write_results("training", rows)
+
+
+def _in_turns(
+    loops: dict[str, Callable[[], float]], model: str, method: str, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    seconds: dict[str, list[float]] = {name: [] for name in loops}
+    for block in range(options.blocks + 1):
+        names = list(loops) if block % 2 else list(reversed(loops))
+        for name in names:
+            taken = _timed(loops[name], options.steps)
+            if block:  # the first warms up
+                seconds[name].append(taken)
+    rows = []
+    ordinary = next(iter(seconds.values()))
+    for name, values in seconds.items():
+        faster = [a / b for a, b in zip(ordinary, values, strict=True)]
+        speed = BATCH * options.steps / statistics.median(values)
+        loop = loops[name]
+        row: dict[str, Any] = {"model": model, "method": method, "loop": name}
+        row |= {"images_per_second": speed, "speedup": statistics.quantiles(faster, n=4)}
+        if isinstance(loop, _Ours):
+            row["waiting_for_data"] = loop.waited / loop.took
+        rows.append(row)
+        low, middle, high = row["speedup"]
+        print(
+            f"{model} {method:14} {name:20} {speed:7.0f} images/s, {middle:.2f} times the ordinary "
+            f"loop's (quartiles {low:.2f} to {high:.2f})"
+        )
+    return rows
+
+
+def _timed(step: Callable[[], float], steps: int) -> float:
+    for _ in range(SKIPPED):
+        step()
+    started = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return time.perf_counter() - started
+
+
+def _best_workers(data: Data, model: str, method: str, steps: int) -> int:
+    """The number of workers with which the ordinary loop is fastest here."""
+    seconds = {}
+    for workers in (0, 1, 2, 4):
+        step = _ordinary(data, model, method, workers)
+        seconds[workers] = min(_timed(step, steps) for _ in range(2))
+    return min(seconds, key=seconds.__getitem__)
+
+
+class _Ours:
+    """The trainer's own step, with its loader; `waited` of the seconds it `took` were for data."""
+
+    def __init__(self, data: Data, name: str, model: str, method: str, *, compiled: bool) -> None:
+        self.ranks = Ranks(0, 1, find_device("auto", 0))
+        overrides = [("data", name), ("model", model), ("method", method)]
+        overrides.append(("training.compile", str(compiled).lower()))
+        self.recipe = load_recipe("cifar100/resnet18-bake", overrides)
+        self.parts = make_parts(self.recipe, data, self.ranks)
+        self.window = Window(self.ranks)
+        self.batches = _forever(self.parts)
+        self.number, self.waited, self.took = 0, 0.0, 0.0
+
+    def __call__(self) -> float:
+        started = time.perf_counter()
+        batch = next(self.batches)
+        waited = time.perf_counter() - started
+        update(self.recipe, self.parts, self.ranks, self.window, batch, 0.01, self.number)
+        self.number += 1
+        if self.ranks.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.waited += waited
+        self.took += time.perf_counter() - started
+        return 0.0
+
+
+def _forever(parts: Parts) -> Iterator[Labelled]:
+    epoch = 0
+    while True:
+        yield from parts.loader.batches(epoch)
+        epoch += 1
+
+
+class _Pictures(Dataset[tuple[Tensor, int]]):
+    """CIFAR-100 as torchvision has it: pictures made of an array, and transformed."""
+
+    def __init__(self, data: Data) -> None:
+        assert data.pixels is not None
+        self.pixels = data.pixels[0].permute(0, 2, 3, 1).contiguous().numpy()
+        self.labels = data.source.train.labels.tolist()
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(data.mean, data.std),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
+
+
+class _ClassLists:
+    """Each image and others of its class, taken out of a list of them that is made for it."""
+
+    def __init__(self, labels: list[int], partners: int) -> None:
+        self.labels = labels
+        self.partners = partners
+        self.members: dict[int, list[int]] = {}
+        for index, label in enumerate(labels):
+            self.members.setdefault(label, []).append(index)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batch: list[int] = []
+        order = list(range(len(self.labels)))
+        random.shuffle(order)
+        for index in order:
+            others = [member for member in self.members[self.labels[index]] if member != index]
+            batch += [index, *random.sample(others, self.partners)]
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+
+
+def _ordinary(data: Data, name: str, method: str, workers: int) -> Callable[[], float]:
+    device = find_device("auto", 0)
+    pictures = _Pictures(data)
+    bake = method == "bake"
+    options: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
+    options["pin_memory"] = device.type == "cuda"
+    if bake:
+        sampler = _ClassLists(pictures.labels, PARTNERS)
+        loader = DataLoader(pictures, batch_sampler=sampler, **options)
+    else:
+        loader = DataLoader(pictures, BATCH, shuffle=True, drop_last=True, **options)
+    model = create_model(name, num_classes=100).to(device).train()
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True
+    )
+    criterion = nn.CrossEntropyLoss()
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from loader
+
+    drawn = batches()
+
+    def step() -> float:
+        images, labels = next(drawn)
+        images, labels = images.to(device), labels.to(device)
+        features, logits = model(images)
+        loss = criterion(logits, labels)
+        if bake:
+            loss = loss + published_loss(logits, features)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return float(loss)  # for its average, as such loops keep it
+
+    return step
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The networks of a run: made, loaded, placed on their device, compiled."""
+
+import json
+from collections.abc import Callable
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from ..data.loaders import Data
+from ..errors import UserError
+from ..methods import Batch, Method, Step
+from ..models import Classifier, create_model
+from ..randomness import seed_for
+from ..recipe import Recipe
+from .distributed import Ranks
+from .run_folder import RunFolder
+
+
+def make_model(
+    recipe: Recipe, data: Data, *, pretrained: bool = True, number: int = 0
+) -> Classifier:
+    """The recipe's network for this data set, freshly initialised from the recipe's seed.
+
+    Args:
+        pretrained: take timm's weights if the recipe says so.
+        number: another one has other initial weights.
+    """
+    torch.manual_seed(seed_for("model", recipe.seed, *[number] * bool(number)))
+    return create_model(
+        recipe.model.name,
+        len(data.source.classes),
+        in_chans=data.channels,
+        image_size=data.image_size,
+        pretrained=recipe.model.pretrained and pretrained,
+        drop_rate=recipe.model.drop_rate,
+        classifier=recipe.model.classifier,
+        features=recipe.model.features,
+    )
+
+
+def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
+    """The network of a finished run, for a data set of the same classes.
+
+    Args:
+        ema: with the average of the weights.
+
+    Raises:
+        UserError: no run folder, no weights in it, or weights of another network or other classes.
+    """
+    recipe = run.read_recipe()
+    path = run.ema_weights if ema else run.weights
+    if not path.is_file():
+        hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
+        raise UserError(f"{run.path}: there is no {path.name} yet; {hint}")
+    model = make_model(recipe, data, pretrained=False)
+    try:
+        with safe_open(path, "pt") as file:
+            classes = json.loads(file.metadata()["classes"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if classes != data.source.classes:
+            raise UserError(f"{path}: trained on other classes than those of '{data.recipe.name}'")
+        model.network.load_state_dict(weights)
+    except (RuntimeError, SafetensorError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not the weights of {recipe.model.name}: {reason}") from None
+    return model
+
+
+def computed(method: Method, wrapped: nn.Module, *, compiled: bool) -> Callable[[Batch], Step]:
+    """One step's forward, `method(wrapped, batch)`, as one graph where it is to be compiled."""
+
+    def compute(batch: Batch) -> Step:
+        return method(wrapped, batch)
+
+    if not compiled:
+        return compute
+    from torch._dynamo.exc import TorchDynamoException  # slow to import
+
+    fast = torch.compile(compute)
+
+    def checked(batch: Batch) -> Step:
+        try:
+            return fast(batch)
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"training.compile: cannot compile here, set it to false: {reason}"
+            ) from error
+
+    return checked
+
+
+def placed(model: Classifier, recipe: Recipe, ranks: Ranks) -> Classifier:
+    """The network on its device, in the recipe's memory format."""
+    order = torch.channels_last if recipe.training.channels_last else torch.preserve_format
+    return model.to(ranks.device).to(memory_format=order)
