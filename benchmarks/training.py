@@ -221,7 +221,7 @@ def _ordinary(data: Data, name: str, method: str, workers: int) -> Callable[[], 
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return float(loss)  # for its average, as such loops keep it
+        return loss.item()  # for its average, as such loops keep it
 
     return step
 
