@@ -42,7 +42,7 @@ class DataRecipe:
             images if they are in memory, else ImageNet's.
         in_memory: decode all images once; None: if they are of one size and fit.
         cache: keep what was decoded for the next run, see `cache.cache_folder`.
-        workers: processes that decode images which are not in memory.
+        workers: processes that decode images; None: one a core that may be used, at most 16.
         train_split, test_split: names of a Hugging Face data set's or a folder's splits; None
             for the usual ones.
         image_column, label_column: of a table; None if there is only one candidate.
@@ -70,7 +70,7 @@ class DataRecipe:
     std: tuple[Annotated[float, Gt(0)], ...] | None = None
     in_memory: bool | None = None
     cache: bool = True
-    workers: NotNegative = 2
+    workers: NotNegative | None = None
     train_split: str | None = None
     test_split: str | None = None
     image_column: str | None = None

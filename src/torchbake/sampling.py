@@ -155,18 +155,21 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         """All of this rank's batches of an epoch, as image numbers."""
         return self._cut(self._order(epoch))
 
-    def occurrences(self, epoch: int) -> list[Int[Tensor, " batch"]]:
-        """Beside each image of `batches(epoch)`, how often the epoch had it before, on any rank.
+    def numbered_batches(
+        self, epoch: int
+    ) -> list[tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]]:
+        """`batches(epoch)`, and how often the epoch had each image before, on any rank.
 
         With `epoch="anchors"` an image comes again as a partner: this number tells its views apart.
         """
         order = self._order(epoch)
-        by_image = order.argsort(stable=True)
-        counts = torch.bincount(order)
-        first = (counts.cumsum(0) - counts).repeat_interleave(counts)
-        before = torch.empty_like(order)
-        before[by_image] = torch.arange(len(order)) - first
-        return self._cut(before)
+        before = torch.zeros_like(order)
+        if self.kind == "anchors":
+            by_image = order.argsort(stable=True)
+            counts = torch.bincount(order)
+            first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+            before[by_image] = torch.arange(len(order)) - first
+        return list(zip(self._cut(order), self._cut(before), strict=True))
 
     def _cut(self, order: Int[Tensor, " images"]) -> list[Int[Tensor, " batch"]]:
         step = self.batch_size * self.world_size

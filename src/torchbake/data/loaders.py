@@ -3,15 +3,12 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
 
 from .._shapes import Float, Int, Tensor, UInt8
 from ..errors import UserError
-from ..randomness import seed_for
 from ..recipe import DataRecipe
 from ..sampling import ClassGroupedBatchSampler
 from .cache import cache_folder
@@ -22,14 +19,18 @@ from .memory import (
     channel_statistics,
     cut_out,
     decoded,
-    leave_signals,
     normalised,
 )
 from .sources import Source, Split, open_source
+from .streaming import Key, Stream, stream_loader
 from .subsets import restricted
+from .workers import usual_workers
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
+
+AHEAD = 32
+"""Batches that are made at once of images in an accelerator's memory."""
 
 
 class Labelled(NamedTuple):
@@ -58,6 +59,11 @@ class Data:
     std: list[float]
     pixels: tuple[UInt8[Tensor, "n ch h w"], UInt8[Tensor, "m ch h w"]] | None
 
+    @property
+    def workers(self) -> int:
+        """Processes that decode."""
+        return usual_workers() if self.recipe.workers is None else self.recipe.workers
+
     def test_batches(
         self, batch_size: int, device: torch.device, rank: int = 0, world_size: int = 1
     ) -> Iterator[Labelled]:
@@ -69,18 +75,9 @@ class Data:
             for part in parts:
                 yield self._labelled(self.pixels[1][part], part, device)
             return
-        size = self.image_size
-        larger = round(size / 0.875) if self.recipe.crop == "resized" else size
-        transform = v2.Compose([v2.Resize(larger), v2.CenterCrop(size)])
-        keys = [[(0, int(i), 0) for i in part] for part in parts]
-        stream = _Stream(self.source.test, transform, seed=0)
-        loader = DataLoader(
-            stream,
-            batch_sampler=keys,
-            num_workers=self.recipe.workers,
-            collate_fn=_stacked,
-            worker_init_fn=leave_signals,
-        )
+        stream = Stream(self.source.test, self.recipe, self.channels, self.image_size, None)
+        keys = [Key(0, part.tolist(), []) for part in parts]
+        loader = stream_loader(stream, keys, self.workers, device)
         for part, pixels in zip(parts, loader, strict=True):
             yield self._labelled(_checked(pixels), part, device)
 
@@ -118,7 +115,7 @@ def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Da
                 split,
                 (size, size),
                 limit,
-                recipe.workers,
+                usual_workers() if recipe.workers is None else recipe.workers,
                 lambda n: progress(name, n, len(split)),
                 cache_folder() if recipe.cache else None,
             )
@@ -162,6 +159,7 @@ class TrainLoader:
 
     Args:
         views: differently augmented copies of each image, see `Labelled.images`.
+        dtype, memory_format: of the images; None is float32.
     """
 
     def __init__(
@@ -171,117 +169,94 @@ class TrainLoader:
         device: torch.device,
         seed: int,
         views: int = 1,
+        dtype: torch.dtype | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self.data = data
         self.sampler = sampler
         self.device = device
         self.seed = seed
         self.views = views
+        self.dtype = dtype or torch.float32
+        self.memory_format = memory_format
         self.labels = data.source.train.labels.to(device)
         self.pixels = None if data.pixels is None else data.pixels[0].to(device)
+        # On an accelerator a batch costs hardly more than being asked for: many at a time.
+        self.ahead = 1 if device.type == "cpu" else AHEAD
         self._keys = _Keys()
-        recipe = data.recipe
         if self.pixels is None:
-            self._loader: DataLoader[Tensor | str] = DataLoader(
-                _Stream(data.source.train, _train_transform(recipe, data.image_size), seed),
-                batch_sampler=self._keys,
-                num_workers=recipe.workers,
-                persistent_workers=recipe.workers > 0,
-                collate_fn=_stacked,
-                worker_init_fn=leave_signals,
-                pin_memory=device.type == "cuda",
-            )
+            stream = Stream(data.source.train, data.recipe, data.channels, data.image_size, seed)
+            self._loader = stream_loader(stream, self._keys, data.workers, device, persistent=True)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Labelled]:
         """The batches of an epoch from number `start` on."""
-        numbers = list(zip(self.sampler.batches(epoch), self._views(epoch), strict=True))[start:]
+        numbers = [
+            (indices, torch.cat([before * self.views + view for view in range(self.views)]))
+            for indices, before in self.sampler.numbered_batches(epoch)[start:]
+        ]
         if self.pixels is not None:
-            for indices, views in numbers:
-                indices, views = indices.to(self.device), views.to(self.device)
-                pixels = self.pixels[indices.repeat(self.views)]
-                yield self._finished(pixels, indices, views, epoch)
+            for first in range(0, len(numbers), self.ahead):
+                yield from self._from_memory(numbers[first : first + self.ahead], epoch)
             return
         self._keys.epoch = epoch
         self._keys.batches = [(indices.repeat(self.views), views) for indices, views in numbers]
         for (indices, views), pixels in zip(numbers, self._loader, strict=True):
-            yield self._finished(
-                _checked(pixels).to(self.device, non_blocking=True),
-                indices.to(self.device),
-                views.to(self.device),
-                epoch,
+            on_device = _checked(pixels).to(self.device, non_blocking=True)
+            rows = indices.to(self.device)
+            images = self._finished(
+                on_device, rows.repeat(self.views), views.to(self.device), epoch
             )
+            yield Labelled(images, self.labels[rows], rows)
 
-    def _views(self, epoch: int) -> list[Tensor]:
-        """The number of each image's view within the epoch, all first views, then all second, …"""
-        return [
-            torch.cat([occurrence * self.views + view for view in range(self.views)])
-            for occurrence in self.sampler.occurrences(epoch)
-        ]
+    def _from_memory(
+        self, numbers: list[tuple[Int[Tensor, " n"], Int[Tensor, " n_views"]]], epoch: int
+    ) -> Iterator[Labelled]:
+        """Batches that are gathered and augmented all at once."""
+        assert self.pixels is not None
+        sizes = [len(indices) for indices, _ in numbers]
+        rows = torch.cat([indices for indices, _ in numbers]).to(self.device)
+        repeated = torch.cat([indices.repeat(self.views) for indices, _ in numbers])
+        repeated = repeated.to(self.device)
+        views = torch.cat([views for _, views in numbers]).to(self.device)
+        images = self._finished(self.pixels[repeated], repeated, views, epoch)
+        yield from map(
+            Labelled,
+            images.split([size * self.views for size in sizes]),
+            self.labels[rows].split(sizes),
+            rows.split(sizes),
+        )
 
-    def _finished(self, pixels: Tensor, indices: Tensor, views: Tensor, epoch: int) -> Labelled:
+    def _finished(
+        self,
+        pixels: UInt8[Tensor, "n ch h w"],
+        indices: Int[Tensor, " n"],
+        views: Int[Tensor, " n"],
+        epoch: int,
+    ) -> Float[Tensor, "n ch h w"]:
+        """Augmented, as far as worker processes have not done it, and normalised."""
         recipe = self.data.recipe
-        random = augmentation_numbers(indices.repeat(self.views), views, self.seed, epoch)
+        random = augmentation_numbers(indices, views, self.seed, epoch)
         if self.pixels is not None:
             pixels = augmented(pixels, recipe, random)
         images = normalised(pixels, self.data.mean, self.data.std)
         if recipe.cutout:
             images = cut_out(images, recipe.cutout, random)
-        return Labelled(images, self.labels[indices], indices)
-
-
-def _train_transform(recipe: DataRecipe, size: int) -> v2.Transform:
-    if recipe.crop == "resized":
-        steps: list[Any] = [v2.RandomResizedCrop(size, scale=(recipe.min_scale, 1.0))]
-    else:
-        steps = [v2.Resize(size), v2.CenterCrop(size)]
-        if recipe.crop == "pad":
-            steps.append(v2.RandomCrop(size, padding=recipe.padding))
-    if recipe.flip:
-        steps.append(v2.RandomHorizontalFlip())
-    return v2.Compose(steps)
+        return images.to(self.dtype, memory_format=self.memory_format)
 
 
 class _Keys:
-    """The keys of the epoch at hand, as a batch sampler."""
+    """The keys of the epoch at hand, as a sampler."""
 
     def __init__(self) -> None:
         self.epoch = 0
         self.batches: list[tuple[Tensor, Tensor]] = []  # images, views
 
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+    def __iter__(self) -> Iterator[Key]:
         for images, views in self.batches:
-            pairs = zip(images.tolist(), views.tolist(), strict=True)
-            yield [(self.epoch, image, view) for image, view in pairs]
+            yield Key(self.epoch, images.tolist(), views.tolist())
 
     def __len__(self) -> int:
         return len(self.batches)
-
-
-class _Stream(Dataset[UInt8[Tensor, "ch h w"] | str]):
-    """A split whose items are named by (epoch, image, view), decoded and transformed.
-
-    What is wrong with a file travels as text: an error that leaves a worker brings its traceback.
-    """
-
-    def __init__(self, split: Split, transform: v2.Transform, seed: int) -> None:
-        self.split = split
-        self.transform = transform
-        self.seed = seed
-
-    def __getitem__(self, key: tuple[int, int, int]) -> UInt8[Tensor, "ch h w"] | str:
-        try:
-            image = self.split.load(key[1])
-        except UserError as error:
-            return str(error)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for("augment", self.seed, *key))
-            return self.transform(image)
-
-
-def _stacked(images: list[Tensor | str]) -> Tensor | str:
-    tensors = [image for image in images if isinstance(image, Tensor)]
-    faults = [image for image in images if isinstance(image, str)]
-    return faults[0] if faults else torch.stack(tensors)
 
 
 def _checked(pixels: Tensor | str) -> Tensor:

@@ -1,6 +1,5 @@
 """Data sets that fit in memory: decoded once, kept as uint8, augmented as whole batches."""
 
-import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..randomness import uniform_for
 from ..recipe import DataRecipe
 from .cache import cached
 from .sources import Split
+from .workers import leave_signals
 
 LIMIT = 4.0 * 2**30
 """Bytes of pixels up to which a split is kept in memory without being told to."""
@@ -69,12 +69,6 @@ def decoded(
     return pixels if fill(pixels) else None
 
 
-def leave_signals(worker: int) -> None:
-    """Leave it to the main process what a Ctrl-C means, and end when it says so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 class _Parts(Dataset[UInt8[Tensor, "part ch h w"] | str | None]):
     """A split in parts of equally sized images; None for a part that has others.
 
@@ -120,7 +114,7 @@ def normalised(
     """Pixels from 0 to 255 as floats: (pixel / 255 − mean) / std of each channel."""
     shift = torch.tensor(mean, device=pixels.device).view(-1, 1, 1) * 255
     scale = torch.tensor(std, device=pixels.device).view(-1, 1, 1) * 255
-    return (pixels.float() - shift) / scale
+    return pixels.float().sub_(shift).div_(scale)
 
 
 def augmented(
@@ -169,7 +163,11 @@ NUMBERS = 5
 
 
 def augmentation_numbers(
-    images: Int[Tensor, " n"], views: Int[Tensor, " n"], seed: int, epoch: int
-) -> Float[Tensor, "n numbers"]:
+    images: Int[Tensor, " n"],
+    views: Int[Tensor, " n"],
+    seed: int,
+    epoch: int,
+    count: int = NUMBERS,
+) -> Float[Tensor, "n count"]:
     """Random numbers of each image's view in an epoch, a pure function of all of these."""
-    return uniform_for(images, views, NUMBERS, "augment", seed, epoch)
+    return uniform_for(images, views, count, "augment", seed, epoch)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from filelock import FileLock
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from ..recipe import DataRecipe
 
 
+class Encoded(NamedTuple):
+    """The content of an image file, and what to call it."""
+
+    content: bytes
+    name: str
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """The images of one split.
@@ -26,6 +33,7 @@ class Split:
         labels: class numbers.
         load: decodes image i, to (ch, h, w).
         pixels: all images, where the source has them decoded.
+        encoded: image i as it is kept, where the source has them encoded.
         clean_labels: the true ones, where `data.label_noise` has made some of `labels` wrong.
         files: where the encoded images are, if they are in files.
         part: which images in these files they are, and as what they are decoded.
@@ -34,6 +42,7 @@ class Split:
     labels: Int[Tensor, " n"]
     load: Callable[[int], UInt8[Tensor, "ch h w"]]
     pixels: UInt8[Tensor, "n ch h w"] | None = None
+    encoded: Callable[[int], Encoded] | None = None
     clean_labels: Int[Tensor, " n"] | None = None
     files: Sequence[str] = ()
     part: str = ""
@@ -158,15 +167,45 @@ def _image_folder(place: str, recipe: "DataRecipe") -> Source:
 
     def split(folder: ImageFolder) -> Split:
         paths = [path for path, _ in folder.samples]
-        channels = recipe.channels or 3
-        load = partial(_load_file, paths, channels)
-        return Split(torch.tensor(folder.targets), load, files=paths, part=f"{channels} channels")
+        return encoded_split(torch.tensor(folder.targets), partial(_read_nth, paths), recipe, paths)
 
     return Source(split(train), split(test), train.classes)
 
 
-def _load_file(paths: list[str], channels: int, index: int) -> UInt8[Tensor, "ch h w"]:
-    return decode(Path(paths[index]).read_bytes(), channels, paths[index])
+def _read_nth(paths: list[str], index: int) -> Encoded:
+    return read_file(paths[index])
+
+
+def read_file(path: str) -> Encoded:
+    """A file's content.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return Encoded(Path(path).read_bytes(), path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def encoded_split(
+    labels: Int[Tensor, " n"],
+    encoded: Callable[[int], Encoded],
+    recipe: "DataRecipe",
+    files: Sequence[str],
+    part: str = "all",
+) -> Split:
+    """A split of images that are encoded, in these files; decoded in the recipe's channels."""
+    channels = recipe.channels or 3
+    load = partial(_decoded, encoded, channels)
+    return Split(labels, load, None, encoded, files=files, part=f"{channels} channels of {part}")
+
+
+def _decoded(
+    encoded: Callable[[int], Encoded], channels: int, index: int
+) -> UInt8[Tensor, "ch h w"]:
+    content, name = encoded(index)
+    return decode(content, channels, name)
 
 
 def _parquet(place: str, recipe: "DataRecipe") -> Source:

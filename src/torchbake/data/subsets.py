@@ -1,20 +1,22 @@
 """A part of a data set, and labels made wrong on purpose."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from .._shapes import Int, Tensor, UInt8
+from .._shapes import Int, Tensor
 from ..errors import UserError, did_you_mean
 from ..randomness import generator_for
 from .sources import Source, Split
 
 if TYPE_CHECKING:
     from ..recipe import DataRecipe
+
+T = TypeVar("T")
 
 
 def restricted(source: Source, recipe: "DataRecipe") -> Source:
@@ -82,12 +84,13 @@ def _chosen(split: Split, indices: Int[Tensor, " k"]) -> Split:
     chosen = hashlib.sha256(indices.numpy().tobytes()).hexdigest()
     return Split(
         split.labels[indices],
-        partial(_load, split, indices),
+        partial(_item_of, split.load, indices),
         pixels,
+        None if split.encoded is None else partial(_item_of, split.encoded, indices),
         files=split.files,
         part=f"{chosen} of {split.part}",
     )
 
 
-def _load(split: Split, indices: Int[Tensor, " k"], index: int) -> UInt8[Tensor, "ch h w"]:
-    return split.load(int(indices[index]))
+def _item_of(item: Callable[[int], T], indices: Int[Tensor, " k"], index: int) -> T:
+    return item(int(indices[index]))

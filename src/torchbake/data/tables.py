@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .._shapes import Tensor, UInt8
 from ..errors import UserError
-from .decoding import decode
-from .sources import USUAL_SPLITS, Source, Split, pick_split
+from .sources import USUAL_SPLITS, Encoded, Source, Split, encoded_split, pick_split, read_file
 
 if TYPE_CHECKING:
     from ..recipe import DataRecipe
@@ -101,20 +99,20 @@ def _split(
     numbers = {value: number for number, value in enumerate(values)}
     # A test split without labels has -1 in a ClassLabel.
     labels = [numbers.get(value, -1) for value in table[label]]
-    encoded = table.select_columns([image]).cast_column(image, kind(decode=False))
-    channels = recipe.channels or 3
-    load = partial(_load_row, encoded, image, channels, recipe.name)
-    return Split(
+    content = table.select_columns([image]).cast_column(image, kind(decode=False))
+    return encoded_split(
         torch.tensor(labels, dtype=torch.long),
-        load,
-        files=[file["filename"] for file in table.cache_files],
-        part=f"{channels} channels of {image} in {table.split}",
+        partial(_read_row, content, image, recipe.name),
+        recipe,
+        [file["filename"] for file in table.cache_files],
+        f"{image} in {table.split}",
     )
 
 
-def _load_row(
-    table: Any, column: str, channels: int, name: str, index: int
-) -> UInt8[Tensor, "ch h w"]:
+def _read_row(table: Any, column: str, name: str, index: int) -> Encoded:
     record = table[index][column]
-    content = record["bytes"] or Path(record["path"]).read_bytes()
-    return decode(content, channels, f"{name}: image {index}")
+    if record is None:
+        raise UserError(f"{name}: image {index}: there is none")
+    if record["bytes"] is None:
+        return read_file(record["path"])
+    return Encoded(record["bytes"], f"{name}: image {index}")

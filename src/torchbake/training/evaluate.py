@@ -8,9 +8,8 @@ from rich.console import Console
 from ..evaluation import evaluate
 from .distributed import find_device
 from .loop import prepare_data
-from .network import load_model
+from .network import PRECISIONS, load_model
 from .run_folder import RunFolder
-from .step import PRECISIONS
 
 
 def evaluate_run(

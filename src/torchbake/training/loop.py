@@ -15,10 +15,11 @@ from ..recipe import DataRecipe, Recipe
 from .checkpoint import load_checkpoint, save_checkpoint, save_weights, write_text
 from .distributed import Ranks, joined_ranks
 from .log import Log
+from .network import PRECISIONS
 from .parts import Parts, State, make_parts
 from .run_folder import RunFolder
 from .schedule import learning_rate
-from .step import PRECISIONS, update
+from .step import update
 from .stopping import stop_requests
 from .usage import peak_memory
 from .window import Window

@@ -16,6 +16,9 @@ from ..recipe import Recipe
 from .distributed import Ranks
 from .run_folder import RunFolder
 
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What a forward pass is computed in where it may; None as it is."""
+
 
 def make_model(
     recipe: Recipe, data: Data, *, pretrained: bool = True, number: int = 0
@@ -93,5 +96,9 @@ def computed(method: Method, wrapped: nn.Module, *, compiled: bool) -> Callable[
 
 def placed(model: Classifier, recipe: Recipe, ranks: Ranks) -> Classifier:
     """The network on its device, in the recipe's memory format."""
-    order = torch.channels_last if recipe.training.channels_last else torch.preserve_format
-    return model.to(ranks.device).to(memory_format=order)
+    return model.to(ranks.device).to(memory_format=memory_format(recipe))
+
+
+def memory_format(recipe: Recipe) -> torch.memory_format:
+    """The order of images' and filters' dimensions in memory."""
+    return torch.channels_last if recipe.training.channels_last else torch.contiguous_format

@@ -20,7 +20,7 @@ from ..ranks import everyone
 from ..recipe import Recipe
 from ..sampling import ClassGroupedBatchSampler
 from .distributed import Ranks
-from .network import computed, load_model, make_model, placed
+from .network import PRECISIONS, computed, load_model, make_model, memory_format, placed
 from .optimizer import make_optimizer
 from .recipe_files import make_method
 from .run_folder import RunFolder
@@ -151,7 +151,16 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
         scaler=torch.amp.GradScaler(ranks.device.type, enabled=training.precision == "fp16"),
         average=average,
         sampler=sampler,
-        loader=TrainLoader(data, sampler, ranks.device, recipe.seed, method.views),
+        loader=TrainLoader(
+            data,
+            sampler,
+            ranks.device,
+            recipe.seed,
+            method.views,
+            # What is mixed is mixed in full precision.
+            None if recipe.data.mixup or recipe.data.cutmix else PRECISIONS[training.precision],
+            memory_format(recipe),
+        ),
         total=min(total, training.max_steps or total),
         forwards=counter,
         teacher_images=teacher_images,

@@ -13,10 +13,9 @@ from ..methods import Batch
 from ..randomness import seed_for
 from ..recipe import Recipe
 from .distributed import Ranks, share_gradients
+from .network import PRECISIONS
 from .parts import Parts
 from .window import Window
-
-PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def update(

@@ -1,0 +1,22 @@
+"""Processes that decode images."""
+
+import os
+import signal
+
+MOST = 16
+"""Processes without being told how many: more seldom help, and each takes memory."""
+
+
+def usual_workers() -> int:
+    """One process for each core that this one may use, shared with the machine's other ranks."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min(cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), MOST))
+
+
+def leave_signals(worker: int) -> None:
+    """Leave it to the main process what a Ctrl-C means, and end when it says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
