@@ -1,4 +1,4 @@
-"""The command line: `torchbake train | compare | profile | evaluate | list`.
+"""The command line: `torchbake train | compare | profile | pack | evaluate | list`.
 
 Heavy modules are imported by the command that needs them, so that help is instant.
 """
@@ -155,6 +155,32 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--out", type=Path, metavar="DIR", help="(default: runs/profile-RECIPE)")
     profile.set_defaults(command=commands.profile)
 
+    pack = subcommands.add_parser(
+        "pack",
+        help="encode a data set's images anew, smaller, for faster epochs",
+        description="Write a data set's images as JPEG files of limited size into a folder of "
+        "Arrow files, which is trained on with --data hf:OUT. What cannot be read is left out and "
+        "listed.",
+        epilog="Keys of a recipe's data section are options: --data.image_column photo.",
+        allow_abbrev=False,
+    )
+    pack.add_argument(
+        "source", metavar="SOURCE", help="a folder with train/ and val/ or test/, or a data.name"
+    )
+    pack.add_argument("out", type=Path, metavar="OUT", help="the folder to be made")
+    pack.add_argument(
+        "--short-side",
+        type=int,
+        default=256,
+        metavar="N",
+        help="pixels to which an image's shorter side is limited (default: 256)",
+    )
+    pack.add_argument(
+        "--quality", type=int, default=90, metavar="N", help="of JPEG, 1 to 95 (default: 90)"
+    )
+    pack.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    pack.set_defaults(command=commands.pack)
+
     evaluate = subcommands.add_parser(
         "evaluate", help="measure a run's model on its test images", allow_abbrev=False
     )
@@ -174,6 +200,7 @@ _OWN_OPTIONS = {
     "train": "out seed resume overwrite baseline print-recipe",
     "compare": "methods seeds budget baseline unequal jobs out",
     "profile": "steps warmup trace-steps out",
+    "pack": "short-side quality overwrite",
 }
 
 

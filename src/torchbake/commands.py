@@ -128,6 +128,41 @@ def list_names(options: argparse.Namespace) -> None:
         print(f"{name:{width}}  {words}".rstrip() if sys.stdout.isatty() else name)
 
 
+def pack(options: argparse.Namespace) -> None:
+    """Encode a data set anew, so that it is decoded faster, and tell what came of it."""
+    from rich.console import Console
+
+    from .data.packing import SKIPPED
+    from .data.packing import pack as pack_data
+    from .training.recipe_files import load_recipe
+
+    if options.short_side < 1:
+        raise UserError("--short-side: expected a number of pixels from 1 on")
+    if not 1 <= options.quality <= 95:
+        raise UserError("--quality: expected a number from 1 to 95")
+    name = options.source
+    if ":" not in name and Path(name).is_dir():
+        name = f"imagefolder:{name}"
+    recipe = load_recipe(DEFAULT_RECIPE, [("data", name), *options.overrides]).data
+    with Console(stderr=True).status(f"opening {name}") as status:
+        packed = pack_data(
+            recipe,
+            options.out,
+            short_side=options.short_side,
+            quality=options.quality,
+            overwrite=options.overwrite,
+            progress=lambda split, done, total: status.update(
+                f"packing the {split} images: {done:,} of {total:,}"
+            ),
+        )
+    counts = " and ".join(f"{count:,} {split}" for split, count in packed.images.items())
+    print(f"packed {counts} images, {packed.kept:,} of them as they were")
+    if packed.skipped:
+        print(f"left out {len(packed.skipped):,}, listed in {options.out / SKIPPED}; the first:")
+        print("\n".join(packed.skipped[:3]))
+    print(f"train on them with --data hf:{options.out}")
+
+
 def profile(options: argparse.Namespace) -> None:
     """Time the phases of a recipe's training step, and write what came of it."""
     from rich.console import Console

@@ -37,9 +37,7 @@ def decode(
         with suppress(ValueError):
             pixels = simplejpeg.decode_jpeg(encoded, min_height=height, min_width=width)
             return torch.from_numpy(pixels).permute(2, 0, 1)
-    with _opened(encoded, name) as image:
-        if image.mode.startswith(("I", "F")):  # conversion would clip them to white
-            raise UserError(f"{name}: has more than 8 bits a channel ({image.mode}); expected 8")
+    with opened(encoded, name) as image:
         image.draft("RGB", (image.width // reduction, image.height // reduction))
         return F.pil_to_tensor(image.convert("L" if channels == 1 else "RGB"))
 
@@ -53,7 +51,7 @@ def image_size(encoded: bytes, name: str) -> tuple[int, int]:
     header = _fast_header(encoded)
     if header:
         return header
-    with _opened(encoded, name) as image:
+    with opened(encoded, name) as image:
         return image.height, image.width
 
 
@@ -69,9 +67,18 @@ def _fast_header(encoded: bytes) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
+def opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
+    """An image file's content as Pillow's image, which is decoded when its pixels are asked for.
+
+    Raises:
+        UserError: it cannot be read, also if that shows only later, or has not 8 bits a channel.
+    """
     try:
         with Image.open(io.BytesIO(encoded)) as image:
+            if image.mode.startswith(("I", "F")):  # conversion would clip them to white
+                raise UserError(
+                    f"{name}: has more than 8 bits a channel ({image.mode}); expected 8"
+                )
             yield image
     except UserError:
         raise

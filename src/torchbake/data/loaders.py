@@ -190,23 +190,35 @@ class TrainLoader:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Labelled]:
         """The batches of an epoch from number `start` on."""
-        numbers = [
-            (indices, torch.cat([before * self.views + view for view in range(self.views)]))
-            for indices, before in self.sampler.numbered_batches(epoch)[start:]
-        ]
         if self.pixels is not None:
+            numbers = self._numbers(epoch)[start:]
             for first in range(0, len(numbers), self.ahead):
                 yield from self._from_memory(numbers[first : first + self.ahead], epoch)
             return
+        for indices, views, pixels in self.streamed(epoch, start):
+            on_device = pixels.to(self.device, non_blocking=True)
+            rows, views = indices.to(self.device), views.to(self.device)
+            images = self._finished(on_device, rows.repeat(self.views), views, epoch)
+            yield Labelled(images, self.labels[rows], rows)
+
+    def streamed(
+        self, epoch: int, start: int = 0
+    ) -> Iterator[
+        tuple[Int[Tensor, " n"], Int[Tensor, " n_views"], UInt8[Tensor, "n_views ch h w"]]
+    ]:
+        """Images' numbers, those of their views, and their pixels, as workers decode them."""
+        numbers = self._numbers(epoch)[start:]
         self._keys.epoch = epoch
         self._keys.batches = [(indices.repeat(self.views), views) for indices, views in numbers]
         for (indices, views), pixels in zip(numbers, self._loader, strict=True):
-            on_device = _checked(pixels).to(self.device, non_blocking=True)
-            rows = indices.to(self.device)
-            images = self._finished(
-                on_device, rows.repeat(self.views), views.to(self.device), epoch
-            )
-            yield Labelled(images, self.labels[rows], rows)
+            yield indices, views, _checked(pixels)
+
+    def _numbers(self, epoch: int) -> list[tuple[Int[Tensor, " n"], Int[Tensor, " n_views"]]]:
+        """Of each batch, the images, and all their first views' numbers, then the second, …"""
+        return [
+            (indices, torch.cat([before * self.views + view for view in range(self.views)]))
+            for indices, before in self.sampler.numbered_batches(epoch)
+        ]
 
     def _from_memory(
         self, numbers: list[tuple[Int[Tensor, " n"], Int[Tensor, " n_views"]]], epoch: int

@@ -87,7 +87,9 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
             pixels = decode(content, self.channels, name, reduction)
             if pixels.shape[1:] != (height, width):
                 box = _scaled(box, pixels.shape[1] / height, pixels.shape[2] / width)
-        part = F.resized_crop(pixels, *box, [size, size], antialias=True)
+        # Resizing is twice as fast where colours lie together.
+        part = F.crop(pixels[None], *box).contiguous(memory_format=torch.channels_last)
+        part = F.resize(part, [size, size], antialias=True)[0]
         return part.flip(2) if self.recipe.flip and numbers[2] < 0.5 else part
 
 

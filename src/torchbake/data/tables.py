@@ -35,7 +35,8 @@ def open_parquet(pattern: str, recipe: "DataRecipe") -> Source:
 
 def open_hub(name: str, recipe: "DataRecipe") -> Source:
     """A data set of the hub by its name, or a local folder in a layout that `datasets` reads."""
-    return _opened(name, recipe, None)
+    local = Path(name).expanduser()
+    return _opened(str(local) if local.is_dir() else name, recipe, None)
 
 
 def _opened(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] | None) -> Source:
@@ -47,7 +48,10 @@ def _opened(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] | Non
         ) from None
     datasets.disable_progress_bars()
     try:
-        tables = datasets.load_dataset(loader, data_files=files)
+        if (Path(loader) / "dataset_dict.json").is_file():
+            tables = datasets.load_from_disk(loader)
+        else:
+            tables = datasets.load_dataset(loader, data_files=files)
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{recipe.name}: cannot be opened: {lines[0]}") from error
@@ -98,7 +102,7 @@ def _split(
 ) -> Split:
     numbers = {value: number for number, value in enumerate(values)}
     # A test split without labels has -1 in a ClassLabel.
-    labels = [numbers.get(value, -1) for value in table[label]]
+    labels = [numbers.get(value, -1) for value in table[label][:]]  # [:] reads all at once
     content = table.select_columns([image]).cast_column(image, kind(decode=False))
     return encoded_split(
         torch.tensor(labels, dtype=torch.long),
