@@ -26,6 +26,7 @@ RUNS = """
         return [r["loss"] for r in records if r["kind"] == "train"], final
 
     compiled = ("training.compile", "true")
+    graphs = ("training.cuda_graphs", "true")
 """
 
 
@@ -42,6 +43,8 @@ def test_the_fast_path_learns_as_the_slow_one_does(tmp_path):
     counters = torch._dynamo.utils.counters
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]
+    # Without CUDA there is nothing to record, and all goes on as it did.
+    assert run("graphs", slower, compiled, graphs)[0] == pytest.approx(fast, rel=1e-5)
 """,
         tmp_path,
     )

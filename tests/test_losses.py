@@ -1,4 +1,5 @@
 import math
+import weakref
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,8 @@ import torch
 from processes import run_python
 from reference import clustered, reference_targets
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from torchbake import BAKELoss, bake_targets, distillation_loss
 
@@ -119,3 +122,42 @@ def test_soft_targets_with_zeros_give_a_finite_loss():
 def test_settings_out_of_range_are_refused_when_made(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         BAKELoss(**setting)
+
+
+class LargeStorages(TorchDispatchMode):
+    """Counts storages of `size` bytes and more: how many were made, and the most alive at once."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+        self.alive = set()
+        self.made = self.peak = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        results = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(results):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().nbytes() >= self.size:
+                storage = tensor.untyped_storage()
+                key = storage._cdata
+                if key not in self.alive:
+                    self.alive.add(key)
+                    self.made += 1
+                    self.peak = max(self.peak, len(self.alive))
+                    weakref.finalize(storage, self.alive.discard, key)
+        return results
+
+
+@pytest.mark.parametrize("solver", ["fixed_point", "direct"])
+def test_many_classes_make_few_matrices_of_images_and_classes(solver):
+    n, classes = 16, 21_843
+    logits = torch.randn(n, classes, requires_grad=True)
+    features, labels = torch.randn(n, 32), torch.randint(classes, (n,))
+    with LargeStorages(4 * n * classes) as hard:
+        F.cross_entropy(logits, labels).backward()
+    assert (hard.made, hard.peak) == (3, 3)
+    logits.grad = None
+    with LargeStorages(4 * n * classes) as whole:
+        BAKELoss(solver=solver)(logits, labels, features).backward()
+    # P, Â P or its solution, and Q forward; two gradients backward, and their sum.
+    assert whole.made <= hard.made + 6
+    assert whole.peak <= hard.peak + 2

@@ -68,6 +68,7 @@ def test_another_method_brings_its_own_settings():
         ("training.accumulate", "5", "^training.batch_size: 64 images in 5 part"),
         ("training.accumulate", "32", "each with room for groups"),
         ("optimizer.momentum", "0", "^optimizer.nesterov: needs optimizer.momentum above 0$"),
+        ("training.cuda_graphs", "true", "^training.cuda_graphs: needs training.compile, which "),
         ("data.mean", "[0.5]", "^data.mean: give data.mean and data.std, or neither$"),
     ],
 )

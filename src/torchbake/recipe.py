@@ -160,6 +160,8 @@ class TrainingRecipe:
         tensorboard: write TensorBoard event files beside metrics.jsonl.
         channels_last: keep images and filters in channels-last order; faster on most devices.
         compile: compile the network, the method's targets and its loss by torch.compile.
+        cuda_graphs: with `compile`, record the forward and backward pass once and replay it, which
+            asks next to nothing of the host; for small steps. Without effect on other devices.
         report: whose figures stand for the run in comparisons: the `last` evaluation's, or those
             of the `best-on-test`, which is chosen on the test set, as published tables often do.
     """
@@ -180,6 +182,7 @@ class TrainingRecipe:
     tensorboard: bool = False
     channels_last: bool = True
     compile: bool = False
+    cuda_graphs: bool = False
     report: Literal["last", "best-on-test"] = "last"
 
 

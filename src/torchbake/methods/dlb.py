@@ -45,6 +45,7 @@ class DLB(Method):
         self.register_buffer("last_labels", torch.zeros(n, dtype=torch.long))
         self.register_buffer("last_predictions", torch.zeros(n, task.num_classes))
         self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
+        self._has_begun = torch.compiler.disable(lambda: bool(self.begun))  # slow to import
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         n = len(batch.labels)
@@ -59,14 +60,12 @@ class DLB(Method):
             both = model(torch.cat([self.last_images, now])).logits
             logits = both[n:]
             hard = cross_entropy(both, torch.cat([self.last_labels, batch.labels]))
-            soft = distillation_loss(both[:n], self.last_predictions, self.temperature)
-        self.last_images = later
-        self.last_labels = batch.labels
-        self.last_predictions = (logits.detach().float() / self.temperature).softmax(dim=1)
-        self.begun = torch.ones_like(self.begun)
+            # The loss keeps its target until the backward pass.
+            soft = distillation_loss(both[:n], self.last_predictions.clone(), self.temperature)
+        # In place: what a recorded CUDA graph returns is not there any more at the next step.
+        self.last_images.copy_(later)
+        self.last_labels.copy_(batch.labels)
+        self.last_predictions.copy_((logits.detach().float() / self.temperature).softmax(dim=1))
+        self.begun.fill_(True)
         terms = {"cross_entropy": hard, "distillation": self.weight * soft}
         return Step(hard + terms["distillation"], logits, terms)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _has_begun(self) -> bool:
-        return bool(self.begun)

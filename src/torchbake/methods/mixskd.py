@@ -48,6 +48,8 @@ class MixSKD(Method):
         self.stages = stages
 
     def setup(self, task: Task) -> None:
+        beta = torch.distributions.Beta(self.alpha, self.alpha)
+        self._share = torch.compiler.disable(lambda: float(beta.sample()))  # slow to import
         network = task.network.get_submodule("network")
         self._taps = Taps(network, stage_names(network, self.stages))
         device = next(network.parameters()).device
@@ -89,10 +91,6 @@ class MixSKD(Method):
             + self._mutual([(logits[-1][0], teachers[1]), (logits[-1][1], teachers[0])]),
         }
         return Step(torch.stack(list(terms.values())).sum(), final[:n], terms)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _share(self) -> float:
-        return float(torch.distributions.Beta(self.alpha, self.alpha).sample())
 
     def _mutual(self, pairs: list[tuple[Tensor, Tensor]]) -> Float[Tensor, ""]:
         """The sum of T² KL over pairs (what learns, what teaches) of logits."""

@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..methods import Batch, Method, Step
 from ..models import Classifier, create_model
 from ..randomness import seed_for
-from ..recipe import Recipe
+from ..recipe import Recipe, TrainingRecipe
 from .distributed import Ranks
 from .run_folder import RunFolder
 
@@ -70,17 +70,18 @@ def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
     return model
 
 
-def computed(method: Method, wrapped: nn.Module, *, compiled: bool) -> Callable[[Batch], Step]:
+def computed(method: Method, wrapped: nn.Module, recipe: TrainingRecipe) -> Callable[[Batch], Step]:
     """One step's forward, `method(wrapped, batch)`, as one graph where it is to be compiled."""
 
     def compute(batch: Batch) -> Step:
         return method(wrapped, batch)
 
-    if not compiled:
+    if not recipe.compile:
         return compute
     from torch._dynamo.exc import TorchDynamoException  # slow to import
 
-    fast = torch.compile(compute)
+    # The compiler leaves out by itself what cannot be recorded, and all of it off CUDA.
+    fast = torch.compile(compute, mode="reduce-overhead" if recipe.cuda_graphs else "default")
 
     def checked(batch: Batch) -> Step:
         try:

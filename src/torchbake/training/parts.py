@@ -146,7 +146,7 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
         model=model,
         wrapped=wrapped,
         method=method,
-        compute=computed(method, wrapped, compiled=training.compile),
+        compute=computed(method, wrapped, training),
         optimizer=make_optimizer(recipe.optimizer, model, method),
         scaler=torch.amp.GradScaler(ranks.device.type, enabled=training.precision == "fp16"),
         average=average,

@@ -181,6 +181,8 @@ def _check_combinations(recipe: Recipe, method: Method) -> None:
         )
     if (data.mean is None) != (data.std is None):
         raise UserError("data.mean: give data.mean and data.std, or neither")
+    if training.cuda_graphs and not training.compile:
+        raise UserError("training.cuda_graphs: needs training.compile, which does the recording")
     if recipe.model.classifier is not None and recipe.model.features is not None:
         raise UserError("model.features: name either model.classifier or model.features")
 

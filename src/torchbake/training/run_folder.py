@@ -28,6 +28,7 @@ FREE_KEYS = (
     "data.folder",
     "data.workers",
     "training.checkpoint_every",
+    "training.cuda_graphs",
     "training.device",
     "training.report",
     "training.tensorboard",
