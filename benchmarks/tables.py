@@ -112,6 +112,51 @@ def _training(rows: Rows) -> str:
     return "\n".join([*lines, "", note])
 
 
+def _decoding(rows: Rows) -> str:
+    settings, *decoders = rows
+    lines = ["| decoder | whole, photographs/s | at half the scale |", "|---|--:|--:|"]
+    for row in decoders:
+        if row["scale"] == "whole":
+            half = [r for r in decoders if (r["decoder"], r["scale"]) == (row["decoder"], "half")]
+            speeds = [_with_ratio(r) for r in (row, *half)]
+            lines.append(f"| {row['decoder']} {row['version']} | {' | '.join(speeds)} |")
+    different = [f"{r['decoder']} ({r['scale']})" for r in decoders if not r["same_pixels"]]
+    same = f"All but {' and '.join(different)} give" if different else "All give"
+    blocks = f"Medians of {settings['blocks']} turns, and of the ratios to Pillow."
+    return "\n".join([*lines, "", f"{same} the very pixels of Pillow. {blocks}"])
+
+
+def _with_ratio(row: dict[str, Any]) -> str:
+    return f"{row['images_per_second']:,.0f} ({row['speedup'][1]:.2f}×)"
+
+
+def _pipeline(rows: Rows) -> str:
+    settings, jpegs, packed, *loops = rows
+    all_cores = max(row["cores"] for row in loops)
+    lines = [
+        f"| | one core, images/s | over torchvision's (quartiles) | {all_cores} cores | |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for row in loops:
+        if row["cores"] == 1:
+            more = next(r for r in loops if r["cores"] > 1 and r["loop"] == row["loop"])
+            cells = []
+            for part in (row, more):
+                low, middle, high = part["speedup"]
+                cells += [
+                    f"{part['images_per_second']:,.0f}",
+                    f"{middle:.2f} ({low:.2f}–{high:.2f})",
+                ]
+            lines.append(f"| {row['loop']} | {' | '.join(cells)} |")
+    sizes = [form["bytes"] / 1e9 for form in (jpegs, packed)]
+    note = (
+        f"{int(settings['images']):,} photographs, {sizes[0]:.2f} GB, packed {sizes[1]:.2f} GB, all "
+        f"in the page cache. Medians of {settings['blocks']} blocks of {settings['batches']} batches "
+        "of 128, in turns."
+    )
+    return "\n".join([*lines, "", note])
+
+
 def _sampling(rows: Rows) -> str:
     lines = ["| epoch of | partners | images | batches | seconds |", "|---|--:|--:|--:|--:|"]
     lines += [
@@ -125,7 +170,9 @@ def _sampling(rows: Rows) -> str:
 TABLES: dict[str, Callable[[Rows], str]] = {
     **SOLVER_TABLES,
     **dict.fromkeys(COMPARISONS, whole),
+    "decoding": _decoding,
     "first_epoch": _first_epoch,
+    "pipeline": _pipeline,
     "sampling": _sampling,
     "throughput": _throughput,
     "training": _training,

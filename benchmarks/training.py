@@ -1,16 +1,19 @@
 """Training steps on CIFAR-100, data included: ours beside a loop written the ordinary way.
 
     uv run python benchmarks/training.py --data 'parquet:../shared/data/cifar100/*.parquet'
+    python benchmarks/training.py --data … --models preact_resnet18 --precision bf16 --compile \\
+        --cuda-graphs --peak 989e12                               # on an H100
 
 The ordinary loop is what tutorials and published code do: torchvision's transforms image by image
 in a DataLoader, eager, images in the order that they are stored in, SGD as it comes; for BAKE the
 published formulation, and a sampler that goes through its class's list for each image. It gets the
 number of workers that is best for it. Both have the same network, batches of 128 and three
-partners, and take turns in blocks whose first steps, when workers have batches in store, are not
-timed.
+partners, and take turns in blocks whose first steps are not timed: one, or as many as may have
+their batches in workers' stores.
 """
 
 import argparse
+import os
 import random
 import statistics
 import time
@@ -24,53 +27,60 @@ from provenance import write_results
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 from torchbake.data.loaders import Data, Labelled
 from torchbake.models import create_model
 from torchbake.training.distributed import Ranks, find_device
 from torchbake.training.loop import prepare_data
+from torchbake.training.network import PRECISIONS
 from torchbake.training.parts import Parts, make_parts
 from torchbake.training.recipe_files import load_recipe
 from torchbake.training.step import update
 from torchbake.training.window import Window
 
-BATCH, PARTNERS, SKIPPED = 128, 3, 6
+BATCH, PARTNERS, STORE = 128, 3, 6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="cifar100")
-    parser.add_argument("--models", default="resnet20,resnet18")
+    parser.add_argument("--models", default="resnet20,preact_resnet18")
     parser.add_argument("--methods", default="cross-entropy,bake")
+    parser.add_argument("--precision", default="float32", help="of both loops")
     parser.add_argument("--compile", action="store_true", help="ours compiled, too")
+    parser.add_argument("--cuda-graphs", action="store_true", help="and recorded, too")
+    parser.add_argument("--peak", type=float, help="floating-point operations/s of the device")
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--steps", type=int, default=12, help="that are timed, a block")
     options = parser.parse_args()
     recipe = load_recipe("cifar100/resnet18-bake", [("data", options.data)])
     data = prepare_data(recipe.data, Console(quiet=True))
     rows: list[dict[str, Any]] = [vars(options)]
+    fast = ["compile"] * options.compile + ["cuda_graphs"] * options.cuda_graphs
     for model in options.models.split(","):
         for method in options.methods.split(","):
-            workers = _best_workers(data, model, method, options.steps)
-            loops: dict[str, Callable[[], float]] = {
-                f"ordinary, {workers} workers": _ordinary(data, model, method, workers),
-                "ours": _Ours(data, options.data, model, method, compiled=False),
+            workers = _best_workers(data, model, method, options)
+            loops: dict[str, Callable[[], None]] = {
+                f"ordinary, {workers} workers": _ordinary(data, model, method, workers, options),
             }
-            if options.compile:
-                loops["ours, compiled"] = _Ours(data, options.data, model, method, compiled=True)
+            for count in range(len(fast) + 1):
+                name = ", ".join(["ours", *fast[:count]]).replace("compile", "compiled")
+                loops[name.replace("_", " ")] = _Ours(data, model, method, fast[:count], options)
             rows += _in_turns(loops, model, method, options)
     write_results("training", rows)
 
 
 def _in_turns(
-    loops: dict[str, Callable[[], float]], model: str, method: str, options: argparse.Namespace
+    loops: dict[str, Callable[[], None]], model: str, method: str, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     for block in range(options.blocks + 1):
         names = list(loops) if block % 2 else list(reversed(loops))
         for name in names:
-            taken = _timed(loops[name], options.steps)
+            in_store = name.startswith("ordinary") and not name.endswith(" 0 workers")
+            taken = _timed(loops[name], options.steps, STORE if in_store else 1)
             if block:  # the first warms up
                 seconds[name].append(taken)
     rows = []
@@ -83,6 +93,10 @@ def _in_turns(
         row |= {"images_per_second": speed, "speedup": statistics.quantiles(faster, n=4)}
         if isinstance(loop, _Ours):
             row["waiting_for_data"] = loop.waited / loop.took
+            row["operations_per_image"] = loop.operations / BATCH
+            if options.peak:
+                row["share_of_peak"] = speed * row["operations_per_image"] / options.peak
+                print(f"{row['share_of_peak']:.1%} of the peak")
         rows.append(row)
         low, middle, high = row["speedup"]
         print(
@@ -92,48 +106,60 @@ def _in_turns(
     return rows
 
 
-def _timed(step: Callable[[], float], steps: int) -> float:
-    for _ in range(SKIPPED):
+def _timed(step: Callable[[], None], steps: int, skipped: int) -> float:
+    for _ in range(skipped):
         step()
+    _wait()
     started = time.perf_counter()
     for _ in range(steps):
         step()
+    _wait()
     return time.perf_counter() - started
 
 
-def _best_workers(data: Data, model: str, method: str, steps: int) -> int:
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _best_workers(data: Data, model: str, method: str, options: argparse.Namespace) -> int:
     """The number of workers with which the ordinary loop is fastest here."""
     seconds = {}
-    for workers in (0, 1, 2, 4):
-        step = _ordinary(data, model, method, workers)
-        seconds[workers] = min(_timed(step, steps) for _ in range(2))
+    most = len(os.sched_getaffinity(0))
+    for workers in sorted({0, 1, 2, 4, most}):
+        step = _ordinary(data, model, method, workers, options)
+        seconds[workers] = min(_timed(step, options.steps, STORE) for _ in range(2))
     return min(seconds, key=seconds.__getitem__)
 
 
 class _Ours:
     """The trainer's own step, with its loader; `waited` of the seconds it `took` were for data."""
 
-    def __init__(self, data: Data, name: str, model: str, method: str, *, compiled: bool) -> None:
+    def __init__(
+        self, data: Data, model: str, method: str, fast: list[str], options: argparse.Namespace
+    ) -> None:
         self.ranks = Ranks(0, 1, find_device("auto", 0))
-        overrides = [("data", name), ("model", model), ("method", method)]
-        overrides.append(("training.compile", str(compiled).lower()))
+        overrides = [("data", options.data), ("model", model), ("method", method)]
+        overrides.append(("training.precision", options.precision))
+        overrides += [(f"training.{key}", "true") for key in fast]
         self.recipe = load_recipe("cifar100/resnet18-bake", overrides)
         self.parts = make_parts(self.recipe, data, self.ranks)
         self.window = Window(self.ranks)
         self.batches = _forever(self.parts)
         self.number, self.waited, self.took = 0, 0.0, 0.0
+        with FlopCounterMode(display=False) as counter:
+            features, logits = self.parts.model(next(self.batches).images.float())
+            (features.sum() + logits.sum()).backward()
+        self.parts.optimizer.zero_grad()
+        self.operations = counter.get_total_flops()
 
-    def __call__(self) -> float:
+    def __call__(self) -> None:
         started = time.perf_counter()
         batch = next(self.batches)
-        waited = time.perf_counter() - started
+        self.waited += time.perf_counter() - started
         update(self.recipe, self.parts, self.ranks, self.window, batch, 0.01, self.number)
         self.number += 1
-        if self.ranks.device.type == "cuda":
-            torch.cuda.synchronize()
-        self.waited += waited
         self.took += time.perf_counter() - started
-        return 0.0
 
 
 def _forever(parts: Parts) -> Iterator[Labelled]:
@@ -188,17 +214,19 @@ class _ClassLists:
                 batch = []
 
 
-def _ordinary(data: Data, name: str, method: str, workers: int) -> Callable[[], float]:
+def _ordinary(
+    data: Data, name: str, method: str, workers: int, options: argparse.Namespace
+) -> Callable[[], None]:
     device = find_device("auto", 0)
     pictures = _Pictures(data)
     bake = method == "bake"
-    options: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
-    options["pin_memory"] = device.type == "cuda"
+    settings: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
+    settings["pin_memory"] = device.type == "cuda"
     if bake:
         sampler = _ClassLists(pictures.labels, PARTNERS)
-        loader = DataLoader(pictures, batch_sampler=sampler, **options)
+        loader = DataLoader(pictures, batch_sampler=sampler, **settings)
     else:
-        loader = DataLoader(pictures, BATCH, shuffle=True, drop_last=True, **options)
+        loader = DataLoader(pictures, BATCH, shuffle=True, drop_last=True, **settings)
     model = create_model(name, num_classes=100).to(device).train()
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True
@@ -211,17 +239,22 @@ def _ordinary(data: Data, name: str, method: str, workers: int) -> Callable[[], 
 
     drawn = batches()
 
-    def step() -> float:
+    precision = PRECISIONS[options.precision]
+    total = 0.0
+
+    def step() -> None:
+        nonlocal total
         images, labels = next(drawn)
         images, labels = images.to(device), labels.to(device)
-        features, logits = model(images)
-        loss = criterion(logits, labels)
+        with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
+            features, logits = model(images)
+            loss = criterion(logits, labels)
         if bake:
-            loss = loss + published_loss(logits, features)
+            loss = loss + published_loss(logits.float(), features.float())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return loss.item()  # for its average, as such loops keep it
+        total += loss.item()  # for its average, as such loops keep it
 
     return step
 
