@@ -109,6 +109,11 @@ def _training(rows: Rows) -> str:
             f"{row['images_per_second']:,.0f} | {faster} | {waiting} |"
         )
     note = f"Medians of {settings['blocks']} blocks of {settings['steps']} steps, in turns."
+    shares = [
+        f"{row['loop']} {row['share_of_peak']:.0%}" for row in loops if "share_of_peak" in row
+    ]
+    if shares:
+        note += f" Of {settings['peak']:.3g} operations/s: {', '.join(shares)}."
     return "\n".join([*lines, "", note])
 
 
@@ -140,21 +145,20 @@ def _pipeline(rows: Rows) -> str:
     for row in loops:
         if row["cores"] == 1:
             more = next(r for r in loops if r["cores"] > 1 and r["loop"] == row["loop"])
-            cells = []
-            for part in (row, more):
-                low, middle, high = part["speedup"]
-                cells += [
-                    f"{part['images_per_second']:,.0f}",
-                    f"{middle:.2f} ({low:.2f}–{high:.2f})",
-                ]
+            cells = [cell for part in (row, more) for cell in _speed_cells(part)]
             lines.append(f"| {row['loop']} | {' | '.join(cells)} |")
     sizes = [form["bytes"] / 1e9 for form in (jpegs, packed)]
     note = (
-        f"{int(settings['images']):,} photographs, {sizes[0]:.2f} GB, packed {sizes[1]:.2f} GB, all "
-        f"in the page cache. Medians of {settings['blocks']} blocks of {settings['batches']} batches "
-        "of 128, in turns."
+        f"{int(settings['images']):,} photographs, {sizes[0]:.2f} GB, packed {sizes[1]:.2f} GB, "
+        f"all in the page cache. Medians of {settings['blocks']} blocks of {settings['batches']} "
+        "batches of 128, in turns."
     )
     return "\n".join([*lines, "", note])
+
+
+def _speed_cells(row: dict[str, Any]) -> list[str]:
+    low, middle, high = row["speedup"]
+    return [f"{row['images_per_second']:,.0f}", f"{middle:.2f} ({low:.2f} to {high:.2f})"]
 
 
 def _sampling(rows: Rows) -> str:

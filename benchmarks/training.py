@@ -2,7 +2,7 @@
 
     uv run python benchmarks/training.py --data 'parquet:../shared/data/cifar100/*.parquet'
     python benchmarks/training.py --data … --models preact_resnet18 --precision bf16 --compile \\
-        --cuda-graphs --peak 989e12                               # on an H100
+        --cuda-graphs --peak 989e12 --check --blocks 9 --steps 50          # on an H100
 
 The ordinary loop is what tutorials and published code do: torchvision's transforms image by image
 in a DataLoader, eager, images in the order that they are stored in, SGD as it comes; for BAKE the
@@ -14,33 +14,26 @@ their batches in workers' stores.
 
 import argparse
 import os
-import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from ensembling import published_loss
-from PIL import Image
+from ordinary import BATCH, ordinary
 from provenance import write_results
 from rich.console import Console
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision import transforms
 
 from torchbake.data.loaders import Data, Labelled
-from torchbake.models import create_model
 from torchbake.training.distributed import Ranks, find_device
 from torchbake.training.loop import prepare_data
-from torchbake.training.network import PRECISIONS
 from torchbake.training.parts import Parts, make_parts
 from torchbake.training.recipe_files import load_recipe
 from torchbake.training.step import update
 from torchbake.training.window import Window
 
-BATCH, PARTNERS, STORE = 128, 3, 6
+STORE = 6
 
 
 def main() -> None:
@@ -51,6 +44,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", help="of both loops")
     parser.add_argument("--compile", action="store_true", help="ours compiled, too")
     parser.add_argument("--cuda-graphs", action="store_true", help="and recorded, too")
+    parser.add_argument("--check", action="store_true", help="the fast steps' losses first")
     parser.add_argument("--peak", type=float, help="floating-point operations/s of the device")
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--steps", type=int, default=12, help="that are timed, a block")
@@ -62,14 +56,32 @@ def main() -> None:
     for model in options.models.split(","):
         for method in options.methods.split(","):
             workers = _best_workers(data, model, method, options)
-            loops: dict[str, Callable[[], None]] = {
-                f"ordinary, {workers} workers": _ordinary(data, model, method, workers, options),
-            }
+            slow = ordinary(data, model, method, workers, options.precision)
+            loops: dict[str, Callable[[], None]] = {f"ordinary, {workers} workers": slow}
             for count in range(len(fast) + 1):
                 name = ", ".join(["ours", *fast[:count]]).replace("compile", "compiled")
                 loops[name.replace("_", " ")] = _Ours(data, model, method, fast[:count], options)
+            if options.check:
+                _check(data, model, method, fast, options)
             rows += _in_turns(loops, model, method, options)
     write_results("training", rows)
+
+
+def _check(
+    data: Data, model: str, method: str, fast: list[str], options: argparse.Namespace
+) -> None:
+    """Compare the losses of twenty steps with those of plain steps; end where they differ."""
+    losses: list[list[float]] = []
+    for settings in ([], fast):
+        step = _Ours(data, model, method, settings, options)
+        losses.append([])
+        for _ in range(20):
+            step()
+            losses[-1].append(step.window.close()[0]["loss"])
+    apart = max(abs(a / b - 1) for a, b in zip(*losses, strict=True))
+    print(f"{model} {method}: losses of 20 fast steps are within {apart:.1e} of plain ones")
+    if apart > (1e-3 if options.precision == "float32" else 0.05):
+        raise SystemExit("the fast steps learn something else")
 
 
 def _in_turns(
@@ -127,7 +139,7 @@ def _best_workers(data: Data, model: str, method: str, options: argparse.Namespa
     seconds = {}
     most = len(os.sched_getaffinity(0))
     for workers in sorted({0, 1, 2, 4, most}):
-        step = _ordinary(data, model, method, workers, options)
+        step = ordinary(data, model, method, workers, options.precision)
         seconds[workers] = min(_timed(step, options.steps, STORE) for _ in range(2))
     return min(seconds, key=seconds.__getitem__)
 
@@ -167,96 +179,6 @@ def _forever(parts: Parts) -> Iterator[Labelled]:
     while True:
         yield from parts.loader.batches(epoch)
         epoch += 1
-
-
-class _Pictures(Dataset[tuple[Tensor, int]]):
-    """CIFAR-100 as torchvision has it: pictures made of an array, and transformed."""
-
-    def __init__(self, data: Data) -> None:
-        assert data.pixels is not None
-        self.pixels = data.pixels[0].permute(0, 2, 3, 1).contiguous().numpy()
-        self.labels = data.source.train.labels.tolist()
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(32, padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(data.mean, data.std),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
-
-
-class _ClassLists:
-    """Each image and others of its class, taken out of a list of them that is made for it."""
-
-    def __init__(self, labels: list[int], partners: int) -> None:
-        self.labels = labels
-        self.partners = partners
-        self.members: dict[int, list[int]] = {}
-        for index, label in enumerate(labels):
-            self.members.setdefault(label, []).append(index)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        batch: list[int] = []
-        order = list(range(len(self.labels)))
-        random.shuffle(order)
-        for index in order:
-            others = [member for member in self.members[self.labels[index]] if member != index]
-            batch += [index, *random.sample(others, self.partners)]
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-
-
-def _ordinary(
-    data: Data, name: str, method: str, workers: int, options: argparse.Namespace
-) -> Callable[[], None]:
-    device = find_device("auto", 0)
-    pictures = _Pictures(data)
-    bake = method == "bake"
-    settings: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
-    settings["pin_memory"] = device.type == "cuda"
-    if bake:
-        sampler = _ClassLists(pictures.labels, PARTNERS)
-        loader = DataLoader(pictures, batch_sampler=sampler, **settings)
-    else:
-        loader = DataLoader(pictures, BATCH, shuffle=True, drop_last=True, **settings)
-    model = create_model(name, num_classes=100).to(device).train()
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True
-    )
-    criterion = nn.CrossEntropyLoss()
-
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        while True:
-            yield from loader
-
-    drawn = batches()
-
-    precision = PRECISIONS[options.precision]
-    total = 0.0
-
-    def step() -> None:
-        nonlocal total
-        images, labels = next(drawn)
-        images, labels = images.to(device), labels.to(device)
-        with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-            features, logits = model(images)
-            loss = criterion(logits, labels)
-        if bake:
-            loss = loss + published_loss(logits.float(), features.float())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += loss.item()  # for its average, as such loops keep it
-
-    return step
 
 
 if __name__ == "__main__":

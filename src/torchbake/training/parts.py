@@ -99,6 +99,7 @@ def make_parts(recipe: Recipe, data: Data, ranks: Ranks) -> Parts:
     Raises:
         UserError: a model that cannot be had, or a batch that the ranks cannot share evenly.
     """
+    torch.backends.cudnn.benchmark = True  # sizes stay, so the fastest algorithms are looked for
     training = recipe.training
     rank_batch, rest = divmod(training.batch_size, ranks.world_size)
     method = make_method(recipe.method)
