@@ -29,8 +29,8 @@ from .workers import usual_workers
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 
-AHEAD = 32
-"""Batches that are made at once of images in an accelerator's memory."""
+AHEAD, AHEAD_VALUES = 32, 2**25
+"""Batches, and pixels' values, that are made at once of images in an accelerator's memory."""
 
 
 class Labelled(NamedTuple):
@@ -181,8 +181,9 @@ class TrainLoader:
         self.memory_format = memory_format
         self.labels = data.source.train.labels.to(device)
         self.pixels = None if data.pixels is None else data.pixels[0].to(device)
-        # On an accelerator a batch costs hardly more than being asked for: many at a time.
-        self.ahead = 1 if device.type == "cpu" else AHEAD
+        # On an accelerator a small batch costs hardly more than being asked for: many at a time.
+        values = sampler.batch_size * views * data.channels * data.image_size**2
+        self.ahead = 1 if device.type == "cpu" else max(1, min(AHEAD, AHEAD_VALUES // values))
         self._keys = _Keys()
         if self.pixels is None:
             stream = Stream(data.source.train, data.recipe, data.channels, data.image_size, seed)
