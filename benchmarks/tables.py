@@ -180,6 +180,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     "sampling": _sampling,
     "throughput": _throughput,
     "training": _training,
+    "training_preact_resnet18": _training,
 }
 
 

@@ -51,9 +51,9 @@ def main() -> None:
     options = parser.parse_args()
     recipe = load_recipe("cifar100/resnet18-bake", [("data", options.data)])
     data = prepare_data(recipe.data, Console(quiet=True))
-    rows: list[dict[str, Any]] = [vars(options)]
     fast = ["compile"] * options.compile + ["cuda_graphs"] * options.cuda_graphs
     for model in options.models.split(","):
+        rows: list[dict[str, Any]] = []
         for method in options.methods.split(","):
             workers = _best_workers(data, model, method, options)
             slow = ordinary(data, model, method, workers, options.precision)
@@ -64,7 +64,8 @@ def main() -> None:
             if options.check:
                 _check(data, model, method, fast, options)
             rows += _in_turns(loops, model, method, options)
-    write_results("training", rows)
+        name = "training" if model == "resnet20" else f"training_{model}"
+        write_results(name, [vars(options), *rows])
 
 
 def _check(
@@ -140,7 +141,7 @@ def _best_workers(data: Data, model: str, method: str, options: argparse.Namespa
     most = len(os.sched_getaffinity(0))
     for workers in sorted({0, 1, 2, 4, most}):
         step = ordinary(data, model, method, workers, options.precision)
-        seconds[workers] = min(_timed(step, options.steps, STORE) for _ in range(2))
+        seconds[workers] = _timed(step, options.steps, STORE)
     return min(seconds, key=seconds.__getitem__)
 
 

@@ -120,6 +120,8 @@ def test_a_folder_is_replaced_only_when_told_and_only_by_a_whole_one(tmp_path):
     pack(recipe, out, short_side=40)
     with pytest.raises(UserError, match="out is there already; replace it with --overwrite"):
         pack(recipe, out)
+    with pytest.raises(UserError, match="data is there already, and not of packed images"):
+        pack(recipe, tmp_path / "data", overwrite=True)
     for path in (tmp_path / "data" / "val").rglob("*.jpg"):
         path.write_bytes(b"broken")
     with pytest.raises(UserError, match=r"no test image can be read, the first: .*/val/a/0.jpg"):

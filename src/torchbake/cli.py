@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument(
         "--quality", type=int, default=90, metavar="N", help="of JPEG, 1 to 95 (default: 90)"
     )
-    pack.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    pack.add_argument("--overwrite", action="store_true", help="replace packed images at OUT")
     pack.set_defaults(command=commands.pack)
 
     evaluate = subcommands.add_parser(

@@ -59,7 +59,7 @@ def pack(
         recipe: names the data set, as for training.
         short_side: pixels of the shorter side of images that are larger now.
         quality: of JPEG, from 1 to 95.
-        overwrite: replace what is at `out`.
+        overwrite: replace the data set of this kind that is at `out`.
         progress: called now and then with a split's name, images done and their number.
 
     Raises:
@@ -71,9 +71,11 @@ def pack(
         import pyarrow
     except ImportError:
         raise UserError("pack needs datasets: pip install 'torchbake[datasets]'") from None
-    source = restricted(open_source(recipe), recipe)
+    if out.exists() and not (out / "dataset_dict.json").is_file():
+        raise UserError(f"{out} is there already, and not of packed images; choose another folder")
     if out.exists() and not overwrite:
         raise UserError(f"{out} is there already; replace it with --overwrite")
+    source = restricted(open_source(recipe), recipe)
     datasets.disable_progress_bars()
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=source.classes)}
