@@ -123,7 +123,7 @@ def _decoding(rows: Rows) -> str:
     for row in decoders:
         if row["scale"] == "whole":
             half = [r for r in decoders if (r["decoder"], r["scale"]) == (row["decoder"], "half")]
-            speeds = [_with_ratio(r) for r in (row, *half)]
+            speeds = [_with_ratio(r) for r in (row, *half)] + [""] * (not half)
             lines.append(f"| {row['decoder']} {row['version']} | {' | '.join(speeds)} |")
     different = [f"{r['decoder']} ({r['scale']})" for r in decoders if not r["same_pixels"]]
     same = f"All but {' and '.join(different)} give" if different else "All give"
