@@ -68,22 +68,36 @@ class Data:
         self, batch_size: int, device: torch.device, rank: int = 0, world_size: int = 1
     ) -> Iterator[Labelled]:
         """This rank's share of the test images, in order, as they are."""
-        labels = self.source.test.labels
-        own = torch.arange(len(labels))[rank::world_size]
-        parts = own.split(batch_size) if len(own) else ()
-        if self.pixels is not None:
+        test = self.source.test
+        own = torch.arange(len(test))[rank::world_size]
+        yield from self.plain_batches(test, own, batch_size, device)
+
+    def plain_batches(
+        self, split: Split, indices: Int[Tensor, " k"], batch_size: int, device: torch.device
+    ) -> Iterator[Labelled]:
+        """These images of a split, in this order, as they are: nothing random is done to them.
+
+        Args:
+            split: of this data set, or other images of as many channels.
+        """
+        parts = indices.split(batch_size) if len(indices) else ()
+        own = (self.source.train, self.source.test)
+        if self.pixels is not None and split in own:
+            pixels = self.pixels[own.index(split)]
             for part in parts:
-                yield self._labelled(self.pixels[1][part], part, device)
+                yield self._labelled(split, pixels[part], part, device)
             return
-        stream = Stream(self.source.test, self.recipe, self.channels, self.image_size, None)
+        stream = Stream(split, self.recipe, self.channels, self.image_size, None)
         keys = [Key(0, part.tolist(), []) for part in parts]
         loader = stream_loader(stream, keys, self.workers, device)
-        for part, pixels in zip(parts, loader, strict=True):
-            yield self._labelled(_checked(pixels), part, device)
+        for part, streamed in zip(parts, loader, strict=True):
+            yield self._labelled(split, _checked(streamed), part, device)
 
-    def _labelled(self, pixels: Tensor, indices: Tensor, device: torch.device) -> Labelled:
+    def _labelled(
+        self, split: Split, pixels: Tensor, indices: Tensor, device: torch.device
+    ) -> Labelled:
         images = normalised(pixels.to(device, non_blocking=True), self.mean, self.std)
-        labels = self.source.test.labels[indices]
+        labels = split.labels[indices]
         return Labelled(images, labels.to(device), indices.to(device))
 
 
