@@ -63,8 +63,6 @@ def _run_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool
         column.justify = "right"
     for folder, recipe in runs:
         final = train(recipe, folder, resume=resume, overwrite=overwrite, console=console)
-        if first:
-            write_report(RunFolder(folder))
         for prefix, label in (("", ""), ("ema_", " (EMA)")):
             if f"{prefix}top1" in final:
                 table.add_row(
@@ -76,6 +74,11 @@ def _run_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool
                     f"{final['seconds']:.1f}",
                 )
     console.print(table)
+    folders = [RunFolder(folder) for folder, _ in runs]
+    for run in folders if first else []:
+        others = [other for other in folders if other is not run]
+        for line in write_report([run, *others], run.report, console):
+            console.print(f"{run.report}: {line}", highlight=False, markup=False, soft_wrap=True)
     for folder, _ in runs:
         console.print(f"written to {folder}", highlight=False, soft_wrap=True)
 

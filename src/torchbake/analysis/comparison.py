@@ -93,7 +93,7 @@ def read_runs(folders: list[RunFolder]) -> list[Record]:
         environment = json.loads(folder.environment.read_text(encoding="utf-8"))
         own = [f"{k}={keys.get(k)}" for k in differing if keys.get(k) != _DEFAULTS.get(k)]
         record = {
-            "variant": ", ".join([*_method_label(recipe), *own]),
+            "variant": ", ".join([*method_label(recipe), *own]),
             "seed": recipe.seed,
             "report": recipe.training.report,
             "run": str(folder.path),
@@ -116,7 +116,7 @@ def read_runs(folders: list[RunFolder]) -> list[Record]:
     return records
 
 
-def _method_label(recipe: Recipe) -> list[str]:
+def method_label(recipe: Recipe) -> list[str]:
     """The method's name and its settings that are not the default."""
     defaults = signature(METHODS[recipe.method["name"]]).parameters
     settings = [

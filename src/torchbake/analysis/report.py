@@ -1,69 +1,234 @@
-"""A run as one HTML page that needs nothing else: figures, curves, recipe, environment."""
+"""Runs as one HTML page: figures, curves, errors, who teaches whom, recipe, environment."""
 
 import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import math
+from pathlib import Path
+from statistics import median
+from typing import Any
 
-import jinja2
+import torch
+from rich.console import Console
 
+from ..errors import UserError
 from ..training.checkpoint import write_text
+from ..training.evaluate import OpenedRun, open_run
 from ..training.run_folder import RunFolder
+from . import charts
+from .comparison import Row, compared, method_label, read_runs
+from .diagnosis import confusions, reliability
+from .inspector import inspected, settings_of, training_batch
+from .outputs import outputs_of, pictures_of
+from .page import render
+from .pictures import sprite
+from .tables import MARK, over_baseline, spread
 
-WIDTH, HEIGHT = 640, 220
+PAIRS, EXAMPLES = 10, 5
+"""Pairs of confused classes that are shown, and pictures of each."""
+
+TITLES = {
+    ("eval", "top1"): "Test top-1, %",
+    ("eval", "nll"): "Test NLL, nats",
+    ("eval", "ece"): "Test ECE, %",
+    ("train", "loss"): "Training loss",
+    ("train", "train_top1"): "Training top-1, %",
+    ("train", "lr"): "Learning rate",
+    ("train", "images_per_second"): "Training images/s",
+}
 
 
-class Curve(NamedTuple):
-    """A polyline in a plot's coordinates, with the range of its values."""
+def write_report(
+    runs: list[RunFolder],
+    path: Path,
+    console: Console,
+    *,
+    size: int = 128,
+    device_name: str | None = None,
+) -> list[str]:
+    """Write one page of these runs; details are of the first.
 
-    title: str
-    points: str
-    low: float
-    high: float
-    last: float
+    What the network and its data set tell is left out where they cannot be had, such as of a run
+    that is not finished.
+
+    Args:
+        size: pictures in the inspector.
+        device_name: in place of the recipe's `training.device`.
+
+    Returns:
+        What was left out, and why.
+
+    Raises:
+        UserError: no run folder, or runs that answer different questions.
+    """
+    first = runs[0]
+    recipe = first.read_recipe()
+    records = [run.read_metrics() for run in runs]
+    left_out = [f"{run.path}: not finished" for run in runs if not run.result.is_file()]
+    variants = [", ".join(method_label(run.read_recipe())) for run in runs]
+    rows: list[Row] = []
+    finished = [run for run in runs if run.result.is_file()]
+    if len(runs) > 1 and finished:
+        known = read_runs(finished)
+        named = {record["run"]: record["variant"] for record in reversed(known)}
+        variants = [
+            named.get(str(run.path), f"{variant} (not finished)")
+            for run, variant in zip(runs, variants, strict=True)
+        ]
+        rows = compared(known, None, unequal=True)
+    details: dict[str, Any] = {"inspector": None, "reliability": None, "confusions": []}
+    if first.result.is_file():
+        try:
+            opened = open_run(first.path, device_name=device_name, console=console)
+            details = {
+                **_errors(opened, console),
+                "inspector": _inspector(opened, size, console),
+            }
+        except UserError as error:
+            left_out.append(f"no pictures and no errors of classes: {error}")
+    page = render(
+        "report.html",
+        name=first.path.resolve().name,
+        recipe=recipe,
+        recipe_text=first.recipe.read_text(encoding="utf-8"),
+        environment_text=_environment_text(first),
+        several=len(runs) > 1,
+        notes=left_out,
+        legend=[(name, *charts.style(k)) for k, name in enumerate(dict.fromkeys(variants))],
+        charts=_charts(variants, records),
+        rows=[_row(row) for row in rows],
+        axis=_axis(rows),
+        mark=MARK,
+        figures=_figures(first, records[0]),
+        view=(charts.WIDTH, charts.HEIGHT, charts.LEFT, charts.RIGHT, charts.TOP, charts.BOTTOM),
+        **details,
+    )
+    write_text(path, page)
+    return left_out
 
 
-def write_report(run: RunFolder) -> None:
-    """Write `report.html` from the other files of the run folder."""
-    records = run.read_metrics()
-    trained = [record for record in records if record["kind"] == "train"]
+def _environment_text(run: RunFolder) -> str:
+    if not run.environment.is_file():
+        return ""
+    return json.dumps(json.loads(run.environment.read_text(encoding="utf-8")), indent=2)
+
+
+def _charts(variants: list[str], records: list[list[dict[str, Any]]]) -> list[charts.Chart]:
+    """One of each figure that the runs have recorded."""
+    trained = [[r for r in run if r["kind"] == "train"] for run in records]
+    terms = dict.fromkeys(
+        ("train", key)
+        for run in trained
+        for key in (run[-1] if run else {})
+        if key not in ("kind", "step", "images", "seconds_left")
+    )
+    found = []
+    for kind, key in dict.fromkeys([*TITLES, *terms]):
+        curves: dict[str, list[charts.Pairs]] = {variant: [] for variant in variants}
+        for variant, run in zip(variants, records, strict=True):
+            pairs = [(r["images"], r[key]) for r in run if r["kind"] == kind and key in r]
+            if pairs:
+                curves[variant].append(pairs)
+        title = TITLES.get((kind, key)) or f"Training {key.replace('_', ' ')}"
+        chart = charts.line_chart(title, curves)
+        if chart is not None:
+            found.append(chart)
+    return found
+
+
+def _figures(run: RunFolder, records: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Names and values for the first run's table."""
     evaluated = [record for record in records if record["kind"] == "eval"]
-    curves = [
-        _curve("Test top-1, %", evaluated, "top1"),
-        _curve("Test NLL, nats", evaluated, "nll"),
-        *[_curve(f"Training {name}", trained, name) for name in _loss_names(trained)],
-        _curve("Learning rate", trained, "lr"),
-    ]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("torchbake.analysis"), autoescape=True, trim_blocks=True
-    )
-    page = environment.get_template("report.html").render(
-        name=run.path.name,
-        recipe=run.read_recipe(),
-        recipe_text=run.recipe.read_text(encoding="utf-8"),
-        environment_text=json.dumps(json.loads(run.environment.read_text()), indent=2),
-        final=evaluated[-1] if evaluated else {},
-        best=max((record["top1"] for record in evaluated), default=None),
-        curves=[curve for curve in curves if curve is not None],
-        images=evaluated[-1]["images"] if evaluated else 0,
-        width=WIDTH,
-        height=HEIGHT,
-    )
-    write_text(run.report, page)
+    trained = [record for record in records if record["kind"] == "train"]
+    figures = []
+    if evaluated:
+        last = evaluated[-1]
+        figures += [
+            ("Images seen", f"{last['images']:,} in {last['step']:,} steps"),
+            ("Test top-1, last evaluation", f"{last['top1']:.2f}%"),
+            ("Test top-5", f"{last['top5']:.2f}%"),
+            ("Test NLL", f"{last['nll']:.4f} nats"),
+            ("Test ECE, 15 bins", f"{last['ece']:.2f}%"),
+        ]
+        if "ema_top1" in last:
+            figures.append(("Test top-1 of the averaged weights", f"{last['ema_top1']:.2f}%"))
+        best = max(record["top1"] for record in evaluated)
+        figures.append(("Best top-1 of any evaluation (chosen on the test set)", f"{best:.2f}%"))
+    if trained:
+        rate = median(record["images_per_second"] for record in trained)
+        figures.append(("Throughput, median", f"{rate:,.0f} images/s"))
+    if run.result.is_file():
+        result = json.loads(run.result.read_text(encoding="utf-8"))
+        figures += [
+            ("Training time, without evaluation", f"{result['seconds']:,.1f} s"),
+            ("Peak memory", f"{result['peak_memory'] / 2**20:,.0f} MiB"),
+            ("Forward passes an image", f"{result['forwards'] / max(result['images'], 1):.2f}"),
+            ("Parameters, trained", f"{result['trained_parameters']:,}"),
+        ]
+    return figures
 
 
-def _loss_names(records: Sequence[dict[str, Any]]) -> list[str]:
-    others = ("kind", "step", "images", "train_top1", "lr", "images_per_second", "seconds_left")
-    return [name for name in (records[-1] if records else {}) if name not in others]
+def _axis(rows: list[Row]) -> list[charts.Tick]:
+    """Of top-1 with its errors, in percent of the width."""
+    if not rows:
+        return []
+    ends = [row.top1[0] + sign * _error(row) for row in rows for sign in (-1, 1)]
+    values = charts.ticks(min(ends), max(ends), 3)
+    low, high = values[0], values[-1]
+    return [charts.Tick(100 * (v - low) / (high - low), f"{v:g}") for v in values]
 
 
-def _curve(title: str, records: Sequence[dict[str, Any]], key: str) -> Curve | None:
-    pairs = [(record["images"], record[key]) for record in records if key in record]
-    if len(pairs) < 2:
-        return None
-    values = [value for _, value in pairs]
-    low, high = min(values), max(values)
-    end = pairs[-1][0]
-    points = " ".join(
-        f"{WIDTH * x / end:.1f},{HEIGHT * (high - y) / (high - low or 1):.1f}" for x, y in pairs
-    )
-    return Curve(title.replace("_", " "), points, low, high, values[-1])
+def _error(row: Row) -> float:
+    return 0.0 if math.isnan(row.top1[1]) else row.top1[1]
+
+
+def _row(row: Row) -> dict[str, Any]:
+    """A variant's figures as texts, and its top-1 with its error as numbers."""
+    return {
+        "variant": row.variant + f" {MARK}" * row.unequal,
+        "top1": spread(row.top1, 2),
+        "difference": over_baseline(row),
+        "nll": spread(row.nll, 3),
+        "ece": spread(row.ece, 2),
+        "images": f"{row.images:,}" + f" + {row.teacher_images:,}" * bool(row.teacher_images),
+        "forwards": f"{row.forwards_per_image:.2f}",
+        "seconds": f"{row.seconds[0]:,.0f}",
+        "memory": f"{row.peak_memory / 2**20:,.0f}",
+        "seeds": row.seeds,
+        "mean": row.top1[0],
+        "error": _error(row),
+    }
+
+
+def _errors(opened: OpenedRun, console: Console) -> dict[str, Any]:
+    """Reliability, and the most confused classes with pictures of them."""
+    test = opened.data.source.test
+    classes = opened.data.source.classes
+    outputs = outputs_of(opened, test, torch.arange(len(test)), console)
+    found = confusions(outputs.logits, outputs.labels, PAIRS, EXAMPLES)
+    shown = [row for confusion in found for row in confusion.examples]
+    pictures = sprite(pictures_of(opened, test, torch.tensor(shown)), 48) if shown else None
+    places = iter(range(len(shown)))
+    return {
+        "reliability": reliability(outputs.logits, outputs.labels),
+        "confusions": [
+            {
+                "label": classes[confusion.label],
+                "predicted": classes[confusion.predicted],
+                "images": confusion.images,
+                "share": confusion.share,
+                "pictures": [(next(places), row) for row in confusion.examples],
+            }
+            for confusion in found
+        ],
+        "examples": pictures,
+        "test_images": len(test),
+    }
+
+
+def _inspector(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
+    train = opened.data.source.train
+    batch = training_batch(opened, min(size, len(train)))
+    outputs = outputs_of(opened, train, batch, console)
+    names = [f"training image {index}" for index in batch.tolist()]
+    classes = opened.data.source.classes
+    pictures = pictures_of(opened, train, batch)
+    return inspected(outputs, pictures, classes, names, settings_of(opened.recipe))

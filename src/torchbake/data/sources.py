@@ -167,12 +167,15 @@ def _image_folder(place: str, recipe: "DataRecipe") -> Source:
 
     def split(folder: ImageFolder) -> Split:
         paths = [path for path, _ in folder.samples]
-        return encoded_split(torch.tensor(folder.targets), partial(_read_nth, paths), recipe, paths)
+        return encoded_split(
+            torch.tensor(folder.targets), partial(read_nth, paths), recipe.channels or 3, paths
+        )
 
     return Source(split(train), split(test), train.classes)
 
 
-def _read_nth(paths: list[str], index: int) -> Encoded:
+def read_nth(paths: list[str], index: int) -> Encoded:
+    """The content of one of these files (see `read_file`)."""
     return read_file(paths[index])
 
 
@@ -191,12 +194,11 @@ def read_file(path: str) -> Encoded:
 def encoded_split(
     labels: Int[Tensor, " n"],
     encoded: Callable[[int], Encoded],
-    recipe: "DataRecipe",
+    channels: int,
     files: Sequence[str],
     part: str = "all",
 ) -> Split:
-    """A split of images that are encoded, in these files; decoded in the recipe's channels."""
-    channels = recipe.channels or 3
+    """A split of images that are encoded, in these files; decoded in so many channels."""
     load = partial(_decoded, encoded, channels)
     return Split(labels, load, None, encoded, files=files, part=f"{channels} channels of {part}")
 

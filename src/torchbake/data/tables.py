@@ -107,7 +107,7 @@ def _split(
     return encoded_split(
         torch.tensor(labels, dtype=torch.long),
         partial(_read_row, content, image, recipe.name),
-        recipe,
+        recipe.channels or 3,
         [file["filename"] for file in table.cache_files],
         f"{image} in {table.split}",
     )

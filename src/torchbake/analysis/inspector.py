@@ -1,0 +1,154 @@
+"""Who teaches whom in a batch, as data for a page that recomputes the targets itself."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from torch.nn import functional as F
+
+from .._shapes import Int, Tensor, UInt8
+from ..methods.bake import BAKE
+from ..recipe import Recipe
+from ..sampling import ClassGroupedBatchSampler
+from ..training.checkpoint import write_text
+from ..training.evaluate import OpenedRun, open_run
+from ..training.recipe_files import make_method
+from ..training.run_folder import RunFolder
+from .outputs import Outputs, outputs_of, pictures_of
+from .own_images import UNLABELLED, find_images
+from .page import render
+from .pictures import sprite
+
+
+class Settings(NamedTuple):
+    """T, ω and T_a, at which the page begins."""
+
+    temperature: float
+    omega: float
+    affinity_temperature: float
+
+
+def bake_of(recipe: Recipe) -> BAKE:
+    """The recipe's method if it is BAKE, else BAKE as it is by default."""
+    method = make_method(recipe.method)
+    return method if isinstance(method, BAKE) else BAKE()
+
+
+def settings_of(recipe: Recipe) -> Settings:
+    """Those of `bake_of`."""
+    loss = bake_of(recipe).objective
+    return Settings(loss.temperature, loss.omega, loss.affinity_temperature)
+
+
+def training_batch(opened: OpenedRun, size: int) -> Int[Tensor, " n"]:
+    """A class-grouped batch of training images, the first that BAKE would be given."""
+    partners = bake_of(opened.recipe).partners
+    sampler = ClassGroupedBatchSampler(
+        opened.data.source.train.labels,
+        max(size, partners + 1),
+        partners=partners,
+        seed=opened.recipe.seed,
+        rank=0,
+        world_size=1,
+    )
+    return sampler.batches(0)[0]
+
+
+def inspected(
+    outputs: Outputs,
+    pictures: UInt8[Tensor, "n ch size size"],
+    classes: Sequence[str],
+    names: Sequence[str],
+    settings: Settings,
+    side: int = 48,
+) -> dict[str, Any]:
+    """What the page is given: logits and similarities as float32, pictures, names and settings.
+
+    Images are sorted by class: that of their label, or of the prediction where they have none.
+    Only the similarities above the diagonal are there, row by row.
+
+    Args:
+        outputs: of n images; a label of `UNLABELLED` is none.
+        names: of the images.
+        side: pixels to which pictures are limited.
+    """
+    labels = outputs.labels
+    groups = torch.where(labels == UNLABELLED, outputs.logits.argmax(dim=1), labels)
+    order = groups.argsort(stable=True)
+    logits, features = outputs.logits[order], outputs.features[order].double()
+    unit = F.normalize(features, dim=1)
+    above = torch.ones(len(unit), len(unit), dtype=torch.bool).triu(1)
+    return {
+        "classes": list(classes),
+        "labels": labels[order].tolist(),
+        "groups": groups[order].tolist(),
+        "names": [names[number] for number in order.tolist()],
+        "sprite": sprite(pictures[order], side)._asdict(),
+        "logits": _packed(logits),
+        "similarities": _packed((unit @ unit.T)[above]),
+        "settings": settings._asdict(),
+    }
+
+
+def _packed(values: Tensor) -> str:
+    """Float32, little-endian, as base64."""
+    return base64.b64encode(values.float().numpy().astype("<f4").tobytes()).decode()
+
+
+def write_inspection(
+    run: RunFolder,
+    path: Path,
+    console: Console,
+    *,
+    images: Path | None = None,
+    size: int = 128,
+    ema: bool = False,
+    device_name: str | None = None,
+) -> list[str]:
+    """Write the page of a batch of training images, or of the pictures in a folder.
+
+    Args:
+        images: the folder (see `find_images`).
+        size: images at most.
+        ema: look with the average of the weights.
+
+    Returns:
+        What the user should know: pictures that were left out, and why.
+
+    Raises:
+        UserError: see `open_run` and `find_images`.
+    """
+    opened = open_run(run.path, ema=ema, device_name=device_name, console=console)
+    data = opened.data
+    notes: list[str] = []
+    if images is None:
+        split = data.source.train
+        batch = training_batch(opened, min(size, len(split)))
+        names = [f"training image {index}" for index in batch.tolist()]
+        about = "A batch of training images."
+    else:
+        own = find_images(images, data.source.classes, data.channels, size)
+        split, names = own.split, own.names
+        batch = torch.arange(len(split))
+        about = f"Pictures of {images}."
+        if own.found > size:
+            notes.append(f"{size:,} of {own.found:,} pictures, evenly spread; --size takes more")
+        notes += [f"left out: {reason}" for reason in own.broken]
+        unlabelled = int((split.labels == UNLABELLED).sum())
+        if 0 < unlabelled < len(split):
+            notes.append(f"{unlabelled:,} picture(s) are in no folder named as a class: no label")
+    inspector = inspected(
+        outputs_of(opened, split, batch, console),
+        pictures_of(opened, split, batch),
+        data.source.classes,
+        names,
+        settings_of(opened.recipe),
+        side=96 if len(batch) <= 100 else 64,
+    )
+    name = run.path.resolve().name
+    page = render("inspect.html", name=name, about=about, notes=notes, inspector=inspector)
+    write_text(path, page)
+    return notes

@@ -1,0 +1,17 @@
+"""Pages that need nothing but themselves."""
+
+from typing import Any
+
+import jinja2
+
+
+def render(template: str, **values: Any) -> str:
+    """A page of `templates/`; what it is given is shown as text, never as HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("torchbake.analysis"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(**values)
