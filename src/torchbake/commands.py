@@ -204,6 +204,7 @@ def compare(options: argparse.Namespace) -> None:
 
     from .analysis.comparison import compared, find_runs, read_runs
     from .analysis.experiments import check_budgets, plan, run_missing
+    from .analysis.report import write_report
     from .analysis.tables import as_markdown, write_comparison
     from .training.run_folder import describe_environment
 
@@ -238,7 +239,11 @@ def compare(options: argparse.Namespace) -> None:
         rows = compared(records, options.baseline, unequal=options.unequal)
         print(as_markdown(rows, records[0]["report"]))
         written = write_comparison(out, records, rows, environment)
-        print("written to " + ", ".join(map(str, written)))
+        best = next(Path(r["run"]) for r in records if r["variant"] == rows[0].variant)
+        ordered = sorted(finished, key=lambda folder: folder.path != best)
+        left_out = write_report(ordered, out / "report.html", Console(stderr=True))
+        print("\n".join([*left_out, "written to " + ", ".join(map(str, written))]))
+        print(f"a page to look at: {out / 'report.html'}")
         if written[-1].suffix != ".svg":
             print("no picture: it needs matplotlib: pip install 'torchbake[plot]'")
     if failures:

@@ -110,7 +110,7 @@
   }
   {
     const sheet = new CSSStyleSheet();
-    sheet.replaceSync(`.picture { background-image: url("${sprite.uri}") }`);
+    sheet.replaceSync(`#inspector .picture { background-image: url("${sprite.uri}") }`);
     document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
   }
 
