@@ -118,25 +118,26 @@
 
   const grid = find("grid");
   const options = [];
-  for (let i = 0; i < n; ) {
-    const name = classes[groups[i]];
-    const box = element("div", { className: "group", role: "group", ariaLabel: name });
-    const caption = element("span", { className: "caption", title: name }, name);
-    caption.setAttribute("aria-hidden", "true");
-    const row = element("div", { className: "members" });
-    for (const group = groups[i]; i < n && groups[i] === group; i++) {
-      const told = wrong(i) ? `, taken for ${classes[guesses[i]]}` : "";
-      const option = element("div", { id: `picture-${i}`, role: "option" }, picture(i, 44));
-      option.className = wrong(i) ? "option wrong" : "option";
-      option.ariaLabel = `${names[i]}: ${labelOf(i)}${told}`;
-      option.title = option.ariaLabel;
-      option.ariaSelected = "false";
-      option.addEventListener("click", () => choose(i));
-      options.push(option);
-      row.append(option);
+  function makeOption(i) {
+    const told = wrong(i) ? `, taken for ${classes[guesses[i]]}` : "";
+    const option = element("div", { id: `picture-${i}`, role: "option" }, picture(i, 44));
+    option.className = wrong(i) ? "option wrong" : "option";
+    option.ariaLabel = `${names[i]}: ${labelOf(i)}${told}`;
+    option.title = option.ariaLabel;
+    option.ariaSelected = "false";
+    option.addEventListener("click", () => choose(i));
+    return option;
+  }
+  for (let i = 0, row; i < n; i++) {
+    if (i === 0 || groups[i] !== groups[i - 1]) {
+      const name = classes[groups[i]];
+      const caption = element("span", { className: "caption", title: name }, name);
+      caption.setAttribute("aria-hidden", "true");
+      row = element("div", { className: "members" });
+      grid.append(element("div", { className: "group", role: "group", ariaLabel: name }, caption, row));
     }
-    box.append(caption, row);
-    grid.append(box);
+    options.push(makeOption(i));
+    row.append(options[i]);
   }
 
   function nearestInRow(i, direction) {

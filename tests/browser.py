@@ -1,0 +1,43 @@
+"""A real browser for tests of pages: Debian's Chromium, driven by Playwright."""
+
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium"
+)
+
+
+@contextmanager
+def opened_page(path, *, width=1200, height=900, scheme="light"):
+    """A file's page in a fresh browser; nothing may be fetched, and nothing may go wrong in it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
+        page = context.new_page()
+        told, asked = [], []
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.absolute().as_uri())
+        try:
+            yield page
+        finally:
+            requests = [url for url in asked if not url.startswith(("data:", "blob:"))]
+            browser.close()
+        assert told == []
+        assert requests == [path.absolute().as_uri()]
+
+
+def no_wider_than_its_window(page):
+    """Whether nothing has to be scrolled sideways."""
+    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
