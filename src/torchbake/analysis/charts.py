@@ -106,7 +106,7 @@ def line_chart(title: str, curves: dict[str, list[Pairs]]) -> Chart | None:
         title,
         f"{title} over images seen: {about}",
         lines,
-        [Tick(across(x), _short(x)) for x in ticks(0, end, 4) if x <= end],
+        [Tick(across(x), _short(x)) for x in ticks(0.0, end, 4) if x <= end],
         [Tick(up(y), f"{y:.6g}") for y in y_values],
     )
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ..errors import UserError
 from ..training.checkpoint import write_text
+from ..training.distributed import find_device
 from ..training.evaluate import OpenedRun, open_run
 from ..training.run_folder import RunFolder
 from . import charts
@@ -57,8 +58,10 @@ def write_report(
         What was left out, and why.
 
     Raises:
-        UserError: no run folder, or runs that answer different questions.
+        UserError: no run folder, no such device, or runs that answer different questions.
     """
+    if device_name is not None:
+        find_device(device_name, 0)
     first = runs[0]
     recipe = first.read_recipe()
     records = [run.read_metrics() for run in runs]
@@ -124,9 +127,9 @@ def _charts(variants: list[str], records: list[list[dict[str, Any]]]) -> list[ch
     for kind, key in dict.fromkeys([*TITLES, *terms]):
         curves: dict[str, list[charts.Pairs]] = {variant: [] for variant in variants}
         for variant, run in zip(variants, records, strict=True):
-            pairs = [(r["images"], r[key]) for r in run if r["kind"] == kind and key in r]
-            if pairs:
-                curves[variant].append(pairs)
+            own = [r for r in run if r["kind"] == kind and key in r]
+            if own:
+                curves[variant].append([(float(r["images"]), float(r[key])) for r in own])
         title = TITLES.get((kind, key)) or f"Training {key.replace('_', ' ')}"
         chart = charts.line_chart(title, curves)
         if chart is not None:
