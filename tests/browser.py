@@ -41,3 +41,10 @@ def opened_page(path, *, width=1200, height=900, scheme="light"):
 def no_wider_than_its_window(page):
     """Whether nothing has to be scrolled sideways."""
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def faults_of_access(page):
+    """What axe-core finds in the page that would keep somebody from using it."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    return [fault["help"] for fault in Axe().run(page).response["violations"]]

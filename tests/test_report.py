@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from browser import needs_browser, no_wider_than_its_window, opened_page
+from browser import faults_of_access, needs_browser, no_wider_than_its_window, opened_page
 from PIL import Image
 from training_runs import QUIET, recipe
 
@@ -217,7 +217,9 @@ def test_page_in_a_browser(tmp_path):
         assert page.locator("svg[role=img]:not([aria-label])").count() == 0
         assert page.locator("svg[aria-label*='ends at']").count() >= 6
         assert no_wider_than_its_window(page)
+        assert faults_of_access(page) == []
         page.emulate_media(color_scheme="dark")
+        assert faults_of_access(page) == []
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert dark == "rgb(23, 24, 26)"
         page.set_viewport_size({"width": 375, "height": 700})
@@ -242,3 +244,4 @@ def test_comparison_in_a_browser(runs, tmp_path):
                 "cross-entropy",
             }
             assert page.locator("polygon.band").count() > 4
+            assert faults_of_access(page) == []

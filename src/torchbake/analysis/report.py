@@ -23,7 +23,7 @@ from .page import render
 from .pictures import sprite
 from .tables import MARK, over_baseline, spread
 
-PAIRS, EXAMPLES = 10, 5
+PAIRS, EXAMPLES = 10, 4
 """Pairs of confused classes that are shown, and pictures of each."""
 
 TITLES = {

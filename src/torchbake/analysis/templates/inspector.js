@@ -9,8 +9,12 @@
   const { labels, groups, names, classes, sprite } = data;
   const n = labels.length;
   const c = classes.length;
-  const floats = (text) =>
-    new Float32Array(Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer);
+  const floats = (text) => {
+    const characters = atob(text);
+    const bytes = new Uint8Array(characters.length);
+    for (let at = 0; at < bytes.length; at++) bytes[at] = characters.charCodeAt(at);
+    return new Float32Array(bytes.buffer);
+  };
   const logits = floats(data.logits);
   const similarities = new Float64Array(n * n);
   {
@@ -36,36 +40,43 @@
       sum += e;
     }
     for (let k = 0; k < count && sum > 0; k++) out[start + k] /= sum;
+    return largest / temperature + Math.log(sum);
   }
 
   const predictions = new Float64Array(n * c);
   const affinities = new Float64Array(n * n);
+  const stationary = new Float64Array(n);
   function predict() {
     for (let i = 0; i < n; i++) softmax(logits, i * c, c, settings.temperature, predictions);
   }
   function relate() {
+    // Similarities are symmetric, so that Â's stationary distribution is that of its rows' sums.
     for (let i = 0; i < n; i++) {
-      softmax(similarities, i * n, n, settings.affinity_temperature, affinities, i);
+      stationary[i] = softmax(similarities, i * n, n, settings.affinity_temperature, affinities, i);
     }
+    softmax(stationary, 0, n, 1, stationary);
   }
 
-  // Row i of (1 − ω) (I − ω Â)⁻¹, by its series.
+  // Row i of (1 − ω) (I − ω Â)⁻¹: the stationary distribution and a series of what is not in it.
   function weights(i) {
-    const omega = n > 1 ? settings.omega : 0;
-    let part = new Float64Array(n);
-    part[i] = 1 - omega;
-    const sum = part.slice();
-    let left = 1 - omega;
-    while (left > 1e-9) {
+    const omega = settings.omega;
+    const sum = new Float64Array(n);
+    sum[i] = 1;
+    if (n === 1 || omega === 0) return sum;
+    let part = sum.map((own, k) => own - stationary[k]);
+    sum.set(stationary);
+    let most = 1;
+    for (let factor = 1 - omega; factor * most > 1e-9; factor *= omega) {
       const next = new Float64Array(n);
+      most = 0;
       for (let j = 0; j < n; j++) {
-        const share = omega * part[j];
+        const share = part[j];
+        sum[j] += factor * share;
+        most = Math.max(most, Math.abs(share));
         if (share === 0) continue;
         for (let k = 0, at = j * n; k < n; k++, at++) next[k] += share * affinities[at];
       }
-      for (let k = 0; k < n; k++) sum[k] += next[k];
       part = next;
-      left *= omega;
     }
     return sum;
   }
