@@ -171,11 +171,25 @@ def _sampling(rows: Rows) -> str:
     return "\n".join(lines)
 
 
+def _pages(rows: Rows) -> str:
+    lines = [
+        "| images | classes | kB | ms to open | ms: T | ms: T_a | ms: ω |",
+        "|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        times = [row[f"{name}_ms"] for name in ("open", "temperature", "affinity_temperature")]
+        cells = [f"{t:.0f}" for t in [*times, row["omega_ms"]]]
+        cells = [str(row["images"]), str(row["classes"]), f"{row['bytes'] / 1000:,.0f}", *cells]
+        lines.append("|".join(["", *(f" {cell} " for cell in cells), ""]))
+    return "\n".join([*lines, "", f"Medians of {rows[0]['repeats']} fresh pages in Chromium."])
+
+
 TABLES: dict[str, Callable[[Rows], str]] = {
     **SOLVER_TABLES,
     **dict.fromkeys(COMPARISONS, whole),
     "decoding": _decoding,
     "first_epoch": _first_epoch,
+    "pages": _pages,
     "pipeline": _pipeline,
     "sampling": _sampling,
     "throughput": _throughput,

@@ -7,18 +7,26 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium"
-)
 
-
-@contextmanager
-def opened_page(path, *, width=1200, height=900, scheme="light"):
-    """A file's page in a fresh browser; nothing may be fetched, and nothing may go wrong in it."""
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, started once."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on the PATH: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened_page(browser):
+    """Opens a file's page; nothing may be fetched, and nothing may go wrong in it."""
+
+    @contextmanager
+    def opened(path, *, width=1200, height=900, scheme="light"):
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme
         )
@@ -32,10 +40,12 @@ def opened_page(path, *, width=1200, height=900, scheme="light"):
         try:
             yield page
         finally:
-            requests = [url for url in asked if not url.startswith(("data:", "blob:"))]
-            browser.close()
+            context.close()
         assert told == []
+        requests = [url for url in asked if not url.startswith(("data:", "blob:"))]
         assert requests == [path.absolute().as_uri()]
+
+    return opened
 
 
 def no_wider_than_its_window(page):

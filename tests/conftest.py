@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from browser import browser, opened_page  # noqa: F401 (fixtures)
 from jaxtyping import config, install_import_hook
 
 install_import_hook("torchbake", "beartype.beartype")

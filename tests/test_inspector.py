@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from browser import needs_browser, no_wider_than_its_window, opened_page
+from browser import no_wider_than_its_window
 from PIL import Image
 from reference import clustered
 from training_runs import QUIET, recipe
@@ -102,8 +102,7 @@ def targets(page, n):
     return torch.tensor(rows, dtype=torch.float64)
 
 
-@needs_browser
-def test_sliders_recompute_what_python_computes(tmp_path):
+def test_sliders_recompute_what_python_computes(tmp_path, opened_page):
     n = 40
     made = outputs(n)
     order = made.labels.argsort(stable=True)
@@ -144,8 +143,7 @@ def test_sliders_recompute_what_python_computes(tmp_path):
         assert compare() == PAPER._asdict()
 
 
-@needs_browser
-def test_pictures_are_chosen_by_mouse_and_keyboard(tmp_path):
+def test_pictures_are_chosen_by_mouse_and_keyboard(tmp_path, opened_page):
     n = 40
     made = outputs(n)
     names = [f"image {k}.png" for k in range(n)]
@@ -198,8 +196,7 @@ def test_pictures_are_chosen_by_mouse_and_keyboard(tmp_path):
         assert name.inner_text() == given["names"][31]
 
 
-@needs_browser
-def test_names_are_text_and_the_page_fits(tmp_path):
+def test_names_are_text_and_the_page_fits(tmp_path, opened_page):
     made = outputs(12, torch.tensor([0, 1, UNLABELLED] * 4))
     names = [f"{k} <img src=x onerror=alert(1)>.png" for k in range(12)]
     classes = ["</script><script>alert(2)</script>", *CLASSES[1:]]
@@ -219,8 +216,7 @@ def test_names_are_text_and_the_page_fits(tmp_path):
             assert pixel[:3] == ([255] * 3 if scheme == "light" else [23, 24, 26])
 
 
-@needs_browser
-def test_one_picture_alone_teaches_itself(tmp_path):
+def test_one_picture_alone_teaches_itself(tmp_path, opened_page):
     given = inspected(outputs(1), grey(1), CLASSES, ["alone"], PAPER)
     with opened_page(written(tmp_path, given)) as page:
         assert page.evaluate("[...torchbake.weights(0)]") == [1]
@@ -260,8 +256,7 @@ def test_own_pictures_are_found_labelled_and_thinned(tmp_path):
         find_images(tmp_path / "empty", ["a"], 3, 4)
 
 
-@needs_browser
-def test_inspect_shows_a_folder_of_pictures(finished, tmp_path, capsys):
+def test_inspect_shows_a_folder_of_pictures(finished, tmp_path, capsys, opened_page):
     folder = tmp_path / 'my <b>pictures & "more"'
     folder.mkdir()
     for number in range(6):

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from browser import faults_of_access, needs_browser, no_wider_than_its_window, opened_page
+from browser import faults_of_access, no_wider_than_its_window
 from PIL import Image
 from training_runs import QUIET, recipe
 
@@ -188,8 +188,7 @@ def folder_of_odd_names(root):
     return names
 
 
-@needs_browser
-def test_page_in_a_browser(tmp_path):
+def test_page_in_a_browser(tmp_path, opened_page):
     names = folder_of_odd_names(tmp_path / "<b>data")
     own = recipe(
         ("data", f"imagefolder:{tmp_path / '<b>data'}"),
@@ -230,8 +229,7 @@ def test_page_in_a_browser(tmp_path):
             pytest.fail("the page cannot be printed")
 
 
-@needs_browser
-def test_comparison_in_a_browser(runs, tmp_path):
+def test_comparison_in_a_browser(runs, tmp_path, opened_page):
     folders = [RunFolder(runs / f"{m}-{s}") for m in ("bake", "cross-entropy") for s in (0, 1)]
     assert write_report(folders, tmp_path / "page.html", QUIET) == []
     for width in (1200, 375):
