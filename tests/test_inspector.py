@@ -12,7 +12,7 @@ from reference import clustered
 from training_runs import QUIET, recipe
 
 from torchbake.analysis.inspector import Settings, inspected, settings_of, training_batch
-from torchbake.analysis.outputs import Outputs
+from torchbake.analysis.outputs import Outputs, outputs_of, pictures_of
 from torchbake.analysis.own_images import UNLABELLED, find_images
 from torchbake.analysis.page import render
 from torchbake.analysis.pictures import sprite
@@ -95,6 +95,20 @@ def test_batch_is_the_first_of_the_training_in_class_groups(finished):
     assert sum(len(set(group)) == 1 for group in labels.view(-1, 4).tolist()) >= 12
     assert settings_of(opened.recipe) == Settings(4.0, 0.5, 0.3)
     assert settings_of(recipe(("method", "cross-entropy"))) == PAPER
+
+
+def test_outputs_that_are_too_large_lie_in_a_file(finished, monkeypatch):
+    opened = open_run(finished, console=QUIET)
+    train_images = opened.data.source.train
+    chosen = torch.arange(0, 300, 3)
+    kept = outputs_of(opened, train_images, chosen, QUIET)
+    monkeypatch.setattr("torchbake.analysis.outputs.IN_MEMORY", 0)
+    mapped = outputs_of(opened, train_images, chosen, QUIET)
+    assert torch.equal(kept.labels, train_images.labels[chosen])
+    assert torch.equal(kept.logits, mapped.logits)
+    assert torch.equal(kept.features, mapped.features)
+    images = opened.data.pixels[0][chosen]
+    assert torch.equal(pictures_of(opened, train_images, chosen), images)
 
 
 def targets(page, n):

@@ -28,9 +28,17 @@ class Confusion(NamedTuple):
     examples: list[int]  # rows, most confident first
 
 
+def predictions(
+    logits: Float[Tensor, "n c"],
+) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
+    """The probability of the predicted class, in float64, and that class."""
+    parts = [part.double().softmax(dim=1).max(dim=1) for part in logits.split(4096)]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+
 def reliability(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> list[Bin]:
     """Confidence and accuracy by confidence, in the bins of the ECE; empty bins are left out."""
-    confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
+    confidence, predicted = predictions(logits)
     right = (predicted == labels).double()
     which = (confidence * BINS).long().clamp(0, BINS - 1)
     bins = []
@@ -47,7 +55,7 @@ def confusions(
     logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], pairs: int, examples: int
 ) -> list[Confusion]:
     """The most frequent (label, prediction) pairs among the errors, at most `pairs`."""
-    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    confidence, predicted = predictions(logits)
     sizes = torch.bincount(labels, minlength=logits.shape[1])
     wrong = (predicted != labels).nonzero()[:, 0]
     codes = labels[wrong] * logits.shape[1] + predicted[wrong]
