@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, sync_playwright
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
@@ -24,11 +24,13 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        page = browser.new_page(viewport={"width": 1120, "height": 900})
+        # High enough that nothing is scrolled, and nothing sticks to the window's edge.
+        page = browser.new_page(viewport={"width": 1120, "height": 4500})
         page.goto(report.as_uri())
         end = page.locator("#knowledge").bounding_box()
         assert end is not None
-        keep(page, "report", (0, 0, 1120, round(end["y"])))
+        clip = FloatRect(x=0, y=0, width=1120, height=end["y"])
+        keep("report", page.screenshot(full_page=True, clip=clip))
         page.locator("[data-part=affinity_temperature]").fill("-1")
         # A picture that others set right: the network is wrong, its target is not.
         number = page.evaluate(
@@ -42,17 +44,13 @@ def main() -> None:
             }"""
         )
         page.locator(f"#picture-{number}").click()
-        box = page.locator("#inspector").bounding_box()
-        assert box is not None
-        keep(page, "inspector", (0, round(box["y"]) - 8, 1120, round(box["y"] + box["height"]) + 8))
+        keep("inspector", page.locator("#inspector").screenshot())
         browser.close()
 
 
-def keep(page: Page, name: str, box: tuple[int, int, int, int]) -> None:
-    """A part of the page, left, top, right and bottom in pixels."""
-    whole = Image.open(io.BytesIO(page.screenshot(full_page=True)))
+def keep(name: str, png: bytes) -> None:
     path = IMAGES / f"{name}.webp"
-    whole.convert("RGB").crop(box).save(path, quality=82, method=6)
+    Image.open(io.BytesIO(png)).convert("RGB").save(path, quality=82, method=6)
     print(f"written to {path}")
 
 

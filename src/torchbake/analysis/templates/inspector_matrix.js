@@ -28,7 +28,7 @@ function drawMatrix() {
   const context = canvas.getContext("2d");
   const image = context.createImageData(n, n);
   for (let at = 0; at < n * n; at++) {
-    const t = at % (n + 1) === 0 ? 0 : (affinities[at] - low) / (high - low || 1);
+    const t = at % (n + 1) === 0 ? 0 : Math.sqrt((affinities[at] - low) / (high - low || 1));
     for (let k = 0; k < 3; k++) image.data[4 * at + k] = from[k] + (to[k] - from[k]) * t;
     image.data[4 * at + 3] = 255;
   }
