@@ -1,4 +1,4 @@
-"""The command line: `torchbake train | compare | profile | pack | evaluate | list`.
+"""The command line: `torchbake train | compare | profile | pack | evaluate | audit | list`.
 
 Heavy modules are imported by the command that needs them, so that help is instant.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from . import __version__, commands
+from . import __version__, audit_command, commands
 from .commands import DEFAULT_RECIPE
 from .errors import Stopped, UserError, did_you_mean
 
@@ -189,6 +189,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", metavar="NAME", help="in place of the run's data.name")
     evaluate.add_argument("--device", metavar="NAME", help="in place of the run's training.device")
     evaluate.set_defaults(command=commands.evaluate)
+
+    audit_command.add_parser(subcommands)
 
     listing = subcommands.add_parser("list", help="list what there is by name")
     listing.add_argument("what", choices=["recipes", "models", "methods", "datasets"])
