@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from audit_tables import as_markdown as audit_table
 from comparison_tables import COMPARISONS, of_method, of_variants, whole
 from solver_tables import SOLVER_TABLES
 
@@ -187,6 +188,7 @@ def _pages(rows: Rows) -> str:
 TABLES: dict[str, Callable[[Rows], str]] = {
     **SOLVER_TABLES,
     **dict.fromkeys(COMPARISONS, whole),
+    "audit": audit_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,
     "pages": _pages,

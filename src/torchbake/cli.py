@@ -1,4 +1,4 @@
-"""The command line: `torchbake train | compare | report | inspect | profile | …`.
+"""The command line: `torchbake train | compare | report | inspect | audit | profile | …`.
 
 Heavy modules are imported by the command that needs them, so that help is instant.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from . import __version__, commands, report_command
+from . import __version__, audit_command, commands, report_command
 from .commands import DEFAULT_RECIPE
 from .errors import Stopped, UserError, did_you_mean
 
@@ -191,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(command=commands.evaluate)
 
     report_command.add_parsers(subcommands)
+    audit_command.add_parser(subcommands)
 
     listing = subcommands.add_parser("list", help="list what there is by name")
     listing.add_argument("what", choices=["recipes", "models", "methods", "datasets"])

@@ -38,6 +38,8 @@ class DataRecipe:
             None for all.
         label_noise: share of the training labels that become another class, each alike.
         label_noise_seed: of which ones, and of what they become.
+        labels: a CSV file of training images that are another class than the data says, or are to
+            be left out, as `torchbake audit` writes it; applied last.
         mean, std: of each channel, on the scale from 0 to 1; None: measured on the training
             images if they are in memory, else ImageNet's.
         in_memory: decode all images once; None: if they are of one size and fit.
@@ -66,6 +68,7 @@ class DataRecipe:
     images_per_class: Positive | None = None
     label_noise: Rate = 0.0
     label_noise_seed: NotNegative = 0
+    labels: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Gt(0)], ...] | None = None
     in_memory: bool | None = None

@@ -1,7 +1,8 @@
 """Where images come from. Labels are known without decoding a single image."""
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,6 +38,8 @@ class Split:
         clean_labels: the true ones, where `data.label_noise` has made some of `labels` wrong.
         files: where the encoded images are, if they are in files.
         part: which images in these files they are, and as what they are decoded.
+        names: what image i is called, where images have names that tell them apart.
+        numbers: of the images before `data.labels` left some out; None where it did not.
     """
 
     labels: Int[Tensor, " n"]
@@ -46,6 +49,12 @@ class Split:
     clean_labels: Int[Tensor, " n"] | None = None
     files: Sequence[str] = ()
     part: str = ""
+    names: Callable[[int], str] | None = None
+    numbers: Int[Tensor, " n"] | None = None
+
+    def name_of(self, index: int) -> str:
+        """What image i is called; empty where images have no names."""
+        return "" if self.names is None else self.names(index)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -167,9 +176,9 @@ def _image_folder(place: str, recipe: "DataRecipe") -> Source:
 
     def split(folder: ImageFolder) -> Split:
         paths = [path for path, _ in folder.samples]
-        return encoded_split(
-            torch.tensor(folder.targets), partial(read_nth, paths), recipe.channels or 3, paths
-        )
+        labels = torch.tensor(folder.targets)
+        images = encoded_split(labels, partial(read_nth, paths), recipe.channels or 3, paths)
+        return replace(images, names=partial(_nth_name, root, paths))
 
     return Source(split(train), split(test), train.classes)
 
@@ -177,6 +186,11 @@ def _image_folder(place: str, recipe: "DataRecipe") -> Source:
 def read_nth(paths: list[str], index: int) -> Encoded:
     """The content of one of these files (see `read_file`)."""
     return read_file(paths[index])
+
+
+def _nth_name(root: Path, paths: list[str], index: int) -> str:
+    """The path within the folder, so that a folder may be moved; all of it Unicode."""
+    return os.fsencode(Path(paths[index]).relative_to(root).as_posix()).decode(errors="replace")
 
 
 def read_file(path: str) -> Encoded:

@@ -1,9 +1,10 @@
-"""A part of a data set, and labels made wrong on purpose."""
+"""A part of a data set, labels made wrong on purpose, and labels set right."""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from .._shapes import Int, Tensor
 from ..errors import UserError, did_you_mean
 from ..randomness import generator_for
+from .labels import corrected, read_labels
 from .sources import Source, Split
 
 if TYPE_CHECKING:
@@ -20,10 +22,11 @@ T = TypeVar("T")
 
 
 def restricted(source: Source, recipe: "DataRecipe") -> Source:
-    """What `data.classes`, `data.images_per_class` and `data.label_noise` leave of a data set.
+    """What `data.classes`, `images_per_class`, `label_noise` and `labels`, in turn, make of it.
 
     Raises:
-        UserError: an unknown or repeated class, fewer than two, or a class without enough images.
+        UserError: an unknown or repeated class, fewer than two, or a class without enough images;
+            or see `read_labels` and `corrected`.
     """
     if recipe.classes is not None:
         source = _with_classes(source, recipe.classes)
@@ -32,6 +35,8 @@ def restricted(source: Source, recipe: "DataRecipe") -> Source:
     if recipe.label_noise:
         noise = (recipe.label_noise, recipe.label_noise_seed)
         source = replace(source, train=_with_noise(source.train, len(source.classes), *noise))
+    if recipe.labels is not None:
+        source = replace(source, train=_with_labels(source, Path(recipe.labels).expanduser()))
     return source
 
 
@@ -79,6 +84,13 @@ def _with_noise(split: Split, num_classes: int, share: float, seed: int) -> Spli
     return replace(split, labels=labels, clean_labels=split.labels)
 
 
+def _with_labels(source: Source, path: Path) -> Split:
+    """The training images with the labels of a file, without those that it leaves out."""
+    labels, kept = corrected(source, read_labels(path), path)
+    train = replace(source.train, labels=labels)
+    return train if len(kept) == len(train) else replace(_chosen(train, kept), numbers=kept)
+
+
 def _chosen(split: Split, indices: Int[Tensor, " k"]) -> Split:
     pixels = None if split.pixels is None else split.pixels[indices]
     chosen = hashlib.sha256(indices.numpy().tobytes()).hexdigest()
@@ -87,8 +99,10 @@ def _chosen(split: Split, indices: Int[Tensor, " k"]) -> Split:
         partial(_item_of, split.load, indices),
         pixels,
         None if split.encoded is None else partial(_item_of, split.encoded, indices),
-        files=split.files,
-        part=f"{chosen} of {split.part}",
+        None if split.clean_labels is None else split.clean_labels[indices],
+        split.files,
+        f"{chosen} of {split.part}",
+        None if split.names is None else partial(_item_of, split.names, indices),
     )
 
 

@@ -44,7 +44,8 @@ def open_run(
 
     Args:
         ema: with the average of the weights.
-        data_name, device_name: in place of the recipe's `data.name` and `training.device`.
+        data_name, device_name: in place of the recipe's `data.name` and `training.device`; other
+            data have their own labels.
 
     Raises:
         UserError: no run folder, no weights in it, or weights of another network.
@@ -52,7 +53,13 @@ def open_run(
     run = RunFolder(folder)
     recipe = run.read_recipe()
     device = find_device(device_name or recipe.training.device, 0)
-    data = prepare_data(replace(recipe.data, name=data_name or recipe.data.name), console)
+    if data_name is not None:
+        data_recipe = replace(recipe.data, name=data_name, labels=None)
+    elif run.labels.is_file():  # its own copy, of what it was trained with
+        data_recipe = replace(recipe.data, labels=str(run.labels))
+    else:
+        data_recipe = recipe.data
+    data = prepare_data(data_recipe, console)
     model = load_model(run, data, ema=ema).to(device).eval()
     return OpenedRun(run, recipe, data, model, device)
 

@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from .. import __version__
+from ..data.labels import text_of
 from ..errors import UserError
 from ..recipe import Recipe
 from .checkpoint import write_text
@@ -47,6 +48,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoints" / "last.pt"
         self.weights = path / "model.safetensors"
         self.ema_weights = path / "model_ema.safetensors"
+        self.labels = path / "labels.csv"  # a copy of data.labels
         self.result = path / "result.json"
         self.report = path / "report.html"
 
@@ -73,11 +75,16 @@ class RunFolder:
 
     def open(self, recipe: Recipe, *, overwrite: bool) -> None:
         """Make the folder for this recipe, replace it, or make it ready to go on."""
+        labels = recipe.data.labels
+        labels_text = "" if labels is None else text_of(Path(labels).expanduser())
         if overwrite and self.path.exists():
             shutil.rmtree(self.path)
         # The recipe is written first: it is what makes this a run folder.
         if not self.recipe.is_file():
             write_text(self.recipe, dump_recipe(recipe))
+        # The file may be written anew while it is at work, by another audit.
+        if labels is not None and not self.labels.is_file():
+            write_text(self.labels, labels_text)
         if not self.environment.is_file():
             text = json.dumps(describe_environment(), indent=2, ensure_ascii=False)
             write_text(self.environment, text + "\n")
@@ -116,6 +123,11 @@ class RunFolder:
         ]
         if differing:
             raise UserError(f"{self.path} is a run of another recipe: {'; '.join(differing)}")
+        labels = recipe.data.labels
+        if labels is None or not self.labels.is_file():
+            return
+        if text_of(Path(labels).expanduser()) != text_of(self.labels):
+            raise UserError(f"{labels} has changed since this run began with what {self.labels} is")
 
 
 def flat_recipe(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
