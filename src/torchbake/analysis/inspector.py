@@ -10,6 +10,7 @@ from rich.console import Console
 from torch.nn import functional as F
 
 from .._shapes import Int, Tensor, UInt8
+from ..data.sources import Split
 from ..methods.bake import BAKE
 from ..recipe import Recipe
 from ..sampling import ClassGroupedBatchSampler
@@ -55,6 +56,15 @@ def training_batch(opened: OpenedRun, size: int) -> Int[Tensor, " n"]:
         world_size=1,
     )
     return sampler.batches(0)[0]
+
+
+def names_of(split: Split, indices: Int[Tensor, " n"]) -> list[str]:
+    """What training images are called: their files, or their numbers before `data.labels`."""
+    numbers = indices if split.numbers is None else split.numbers[indices]
+    return [
+        split.name_of(index) or f"training image {number}"
+        for index, number in zip(indices.tolist(), numbers.tolist(), strict=True)
+    ]
 
 
 def inspected(
@@ -127,7 +137,7 @@ def write_inspection(
     if images is None:
         split = data.source.train
         batch = training_batch(opened, min(size, len(split)))
-        names = [f"training image {index}" for index in batch.tolist()]
+        names = names_of(split, batch)
         about = "A batch of training images."
     else:
         own = find_images(images, data.source.classes, data.channels, size)

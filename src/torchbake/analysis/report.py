@@ -17,7 +17,7 @@ from ..training.run_folder import RunFolder
 from . import charts
 from .comparison import Row, compared, method_label, read_runs
 from .diagnosis import confusions, reliability
-from .inspector import inspected, settings_of, training_batch
+from .inspector import inspected, names_of, settings_of, training_batch
 from .outputs import outputs_of, pictures_of
 from .page import render
 from .pictures import sprite
@@ -231,7 +231,7 @@ def _inspector(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]
     train = opened.data.source.train
     batch = training_batch(opened, min(size, len(train)))
     outputs = outputs_of(opened, train, batch, console)
-    names = [f"training image {index}" for index in batch.tolist()]
     classes = opened.data.source.classes
     pictures = pictures_of(opened, train, batch)
+    names = names_of(train, batch)
     return inspected(outputs, pictures, classes, names, settings_of(opened.recipe))
