@@ -79,7 +79,9 @@ def suspicion(
     rounds = rounds if parts > 1 else 1
     others = torch.zeros_like(logits)
     for number in range(rounds):
-        order = torch.randperm(n, generator=generator_for("suspicion", seed, number))
+        order = torch.arange(n)
+        if parts > 1:
+            order = torch.randperm(n, generator=generator_for("suspicion", seed, number))
         for rows in order.to(logits.device).tensor_split(parts):
             predictions = (logits[rows] / temperature).softmax(dim=1)
             others[rows] += affinities(features[rows], affinity_temperature) @ predictions / rounds
