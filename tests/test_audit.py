@@ -12,7 +12,7 @@ from conftest import quiet_progress
 from processes import run
 from training_runs import QUIET, recipe
 
-from torchbake import bake_targets
+from torchbake import analysis, bake_targets
 from torchbake.analysis.audit import COLUMNS, Audit, audited, corrections_of, write_audit
 from torchbake.analysis.audit_page import page_of
 from torchbake.analysis.outputs import Outputs
@@ -96,7 +96,9 @@ def test_settings_out_of_range_are_refused():
             suspicion(*outputs(), **settings)
 
 
-def test_nearest_are_those_with_the_highest_cosines():
+@pytest.mark.parametrize("at_once", [7, 100])
+def test_nearest_are_those_with_the_highest_cosines(monkeypatch, at_once):
+    monkeypatch.setattr(analysis.suspicion, "AT_ONCE", at_once)
     _, features, _ = outputs(30)
     rows = torch.tensor([3, 0, 29])
     found = nearest(features.float(), rows, 4)
