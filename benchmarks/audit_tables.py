@@ -44,7 +44,7 @@ def as_markdown(rows: Rows) -> str:
     note = (
         "A fifth of the labels flipped; k is their number. Mean ± standard error "
         f"({counts}). “Loss” ranks as cleanlab's `self_confidence` does, “normalized margin” is "
-        "cleanlab's; out of sample: five times more training."
+        "cleanlab's; out of sample: by five more trainings, each without a fifth of the images."
     )
     return "\n".join([*lines, "", note])
 

@@ -14,6 +14,9 @@ from ..randomness import generator_for
 TEMPERATURE, AFFINITY_TEMPERATURE, BATCH_SIZE, ROUNDS = 1.0, 0.05, 1024, 4
 """How images are looked at, see `suspicion`."""
 
+AT_ONCE = 2**16
+"""Images that are compared with others at once, since all would take much memory."""
+
 
 class Suspicion(NamedTuple):
     """How far each image's label is contradicted.
@@ -79,7 +82,9 @@ def suspicion(
     rounds = rounds if parts > 1 else 1
     others = torch.zeros_like(logits)
     for number in range(rounds):
-        order = torch.randperm(n, generator=generator_for("suspicion", seed, number))
+        order = torch.arange(n)
+        if parts > 1:
+            order = torch.randperm(n, generator=generator_for("suspicion", seed, number))
         for rows in order.to(logits.device).tensor_split(parts):
             predictions = (logits[rows] / temperature).softmax(dim=1)
             others[rows] += affinities(features[rows], affinity_temperature) @ predictions / rounds
@@ -97,7 +102,7 @@ def nearest(
     wanted = F.normalize(features[rows], dim=1)
     values = torch.empty(len(rows), 0)
     indices = torch.empty(len(rows), 0, dtype=torch.int64)
-    for numbers in torch.arange(len(features)).split(2**16):  # all at once would take much memory
+    for numbers in torch.arange(len(features)).split(AT_ONCE):
         similarity = wanted @ F.normalize(features[numbers], dim=1).T
         similarity[rows[:, None] == numbers] = -torch.inf
         values = torch.cat([values, similarity], dim=1)
