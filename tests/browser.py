@@ -42,8 +42,8 @@ def opened_page(browser):
         finally:
             context.close()
         assert told == []
-        requests = [url for url in asked if not url.startswith(("data:", "blob:"))]
-        assert requests == [path.absolute().as_uri()]
+        requests = {url for url in asked if not url.startswith(("data:", "blob:"))}
+        assert requests == {path.absolute().as_uri()}
 
     return opened
 

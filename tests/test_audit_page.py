@@ -1,54 +1,11 @@
 """The contact sheet of an audit in a real browser."""
 
-import shutil
-from contextlib import contextmanager
-
 import pytest
+from browser import faults_of_access, no_wider_than_its_window
 from test_audit import FILES, ODD, odd_audit
 
 from torchbake.analysis.audit_page import page_of
 from torchbake.data.labels import Correction, read_labels
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on the PATH: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def opened_page(browser):
-    """Opens a file's page; nothing may be fetched, and nothing may go wrong in it."""
-
-    @contextmanager
-    def opened(path, *, width=1200, height=900, scheme="light"):
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme
-        )
-        page = context.new_page()
-        told, asked = [], []
-        page.on("console", lambda message: told.append(message.text))
-        page.on("pageerror", lambda error: told.append(str(error)))
-        page.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.absolute().as_uri())
-        try:
-            yield page
-        finally:
-            context.close()
-        assert told == []
-        requests = {url for url in asked if not url.startswith(("data:", "blob:"))}
-        assert requests == {path.absolute().as_uri()}
-
-    return opened
 
 
 @pytest.fixture
@@ -136,7 +93,8 @@ def test_decided_by_keyboard(sheet, opened_page, tmp_path):
 def test_fits_a_phone_and_follows_the_colours(sheet, opened_page, scheme):
     path, _ = sheet
     with opened_page(path, width=375, height=700, scheme=scheme) as page:
-        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+        assert no_wider_than_its_window(page)
+        assert faults_of_access(page) == []
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, colour[4:-1].split(","))) > 384) == (scheme == "light")
         page.keyboard.press("c")

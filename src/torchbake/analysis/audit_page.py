@@ -5,11 +5,11 @@ import json
 from dataclasses import astuple
 from typing import Any
 
-import jinja2
 import torch
 
 from .audit import Audit, rows_of
 from .outputs import pictures_of
+from .page import render
 from .pictures import Sprite, sprite
 from .suspicion import nearest
 
@@ -55,14 +55,8 @@ def page_of(audit: Audit, top: int) -> str:
                 ],
             }
         )
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("torchbake.analysis"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("audit.html").render(
+    return render(
+        "audit.html",
         name=audit.opened.run.path.name,
         recipe=audit.opened.recipe,
         cards=cards,
