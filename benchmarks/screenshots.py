@@ -2,9 +2,15 @@
 
     uv run torchbake train cifar100/resnet20-subset --baseline --training.eval_every 1 \\
         --data 'parquet:../shared/data/cifar100/*.parquet' --out runs/cifar100-20-classes
-    uv run python benchmarks/screenshots.py runs/cifar100-20-classes/report.html
+    uv run torchbake train cifar100/resnet20-subset --data.label_noise 0.2 \\
+        --data 'parquet:../shared/data/cifar100/*.parquet' --data.classes null \\
+        --data.images_per_class null --method cross-entropy --training.epochs 4 \\
+        --training.batch_size 128 --schedule one-cycle --out runs/cifar100-noisy
+    uv run torchbake audit runs/cifar100-noisy
+    uv run python benchmarks/screenshots.py runs/cifar100-20-classes/report.html \\
+        runs/cifar100-noisy/audit/audit.html
 
-Writes docs/images/report.webp and docs/images/inspector.webp.
+Writes report.webp, inspector.webp and audit.webp into docs/images.
 """
 
 import io
@@ -19,7 +25,7 @@ IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 
 def main() -> None:
-    report = Path(sys.argv[1]).absolute()
+    report, audit = (Path(name).absolute() for name in sys.argv[1:])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
@@ -45,6 +51,10 @@ def main() -> None:
         )
         page.locator(f"#picture-{number}").click()
         keep("inspector", page.locator("#inspector").screenshot())
+        page = browser.new_page(viewport={"width": 1120, "height": 800})
+        page.goto(audit.as_uri())
+        page.keyboard.press("c")
+        keep("audit", page.screenshot())
         browser.close()
 
 

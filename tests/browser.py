@@ -58,3 +58,13 @@ def faults_of_access(page):
     from axe_playwright_python.sync_playwright import Axe
 
     return [fault["help"] for fault in Axe().run(page).response["violations"]]
+
+
+def without_picture(page):
+    """How many elements that are to show a picture show none."""
+    return page.evaluate(
+        """[...document.querySelectorAll(".picture")].filter((one) => {
+            const image = getComputedStyle(one).backgroundImage;
+            return !image.startsWith('url("data:image/');
+        }).length"""
+    )

@@ -1,7 +1,7 @@
 """The contact sheet of an audit in a real browser."""
 
 import pytest
-from browser import faults_of_access, no_wider_than_its_window
+from browser import faults_of_access, no_wider_than_its_window, without_picture
 from test_audit import FILES, ODD, odd_audit
 
 from torchbake.analysis.audit_page import page_of
@@ -95,6 +95,7 @@ def test_fits_a_phone_and_follows_the_colours(sheet, opened_page, scheme):
     with opened_page(path, width=375, height=700, scheme=scheme) as page:
         assert no_wider_than_its_window(page)
         assert faults_of_access(page) == []
+        assert without_picture(page) == 0
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, colour[4:-1].split(","))) > 384) == (scheme == "light")
         page.keyboard.press("c")

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from browser import no_wider_than_its_window
+from browser import no_wider_than_its_window, without_picture
 from PIL import Image
 from reference import clustered
 from training_runs import QUIET, recipe
@@ -167,6 +167,7 @@ def test_pictures_are_chosen_by_mouse_and_keyboard(tmp_path, opened_page):
         options = page.get_by_role("option")
         assert options.count() == n
         assert name.inner_text() == given["names"][0]
+        assert without_picture(page) == 0
         options.nth(17).click()
         assert name.inner_text() == given["names"][17]
         assert page.locator("[data-part=label]").inner_text() == CLASSES[given["labels"][17]]

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from browser import faults_of_access, no_wider_than_its_window
+from browser import faults_of_access, no_wider_than_its_window, without_picture
 from PIL import Image
 from training_runs import QUIET, recipe
 
@@ -205,6 +205,7 @@ def test_page_in_a_browser(tmp_path, opened_page):
     with opened_page(run.report) as page:
         assert page.get_by_role("heading", level=1).inner_text() == "<i>run"
         assert page.locator("img, i, b").count() == 0
+        assert without_picture(page) == 0
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.textContent") == "Figures"
         for name in names:
