@@ -56,8 +56,8 @@ def suspicion(
 
     The defaults were chosen on digits and on parts of CIFAR-100 with a fifth of the labels
     flipped, on seeds that no table shows, as one choice for all. The label's probability ranked
-    better than its margin to the best other class on networks that are unsure, and level with it
-    elsewhere. All of Q at ω = 0.5, or the network's own prediction beside that of the others, gained
+    better than its margin to the best other class on networks that are unsure, level with it
+    elsewhere. All of Q at ω = 0.5, or the network's own prediction beside the others', gained
     a point of AUROC on networks that are unsure, and lost up to that and more precision where wrong
     labels had been learnt by heart. T above 1, ω = 0.9, and features with their mean subtracted
     were no better; T_a = 0.05 was best or nearly. Larger batches and more rounds added almost
