@@ -240,7 +240,7 @@ def test_names_are_text_wherever_they_stand(tmp_path):
     assert page.count("<article") == 20
     # One option a card, whatever the number of classes.
     assert page.count("<option") == 20
-    assert "http" not in page
+    assert "://" not in page
     corrections = corrections_of(audit, 5, drop=False)
     written = write_audit(tmp_path / "out", audit, page, corrections)
     names = ["audit.csv", "audit.json", "audit.html", "labels.csv"]

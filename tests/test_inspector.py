@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 
 import numpy as np
 import pytest
@@ -272,7 +273,7 @@ def test_own_pictures_are_found_labelled_and_thinned(tmp_path):
 
 
 def test_inspect_shows_a_folder_of_pictures(finished, tmp_path, capsys, opened_page):
-    folder = tmp_path / 'my <b>pictures & "more"'
+    folder = tmp_path / os.fsdecode(b'my <b>pictures & "more" \xff')
     folder.mkdir()
     for number in range(6):
         Image.new("RGB", (30, 20), (40 * number, 0, 0)).save(folder / f"{number}.jpg")

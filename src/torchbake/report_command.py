@@ -74,9 +74,7 @@ def report_runs(options: argparse.Namespace) -> None:
     left_out = write_report(
         runs, out, Console(stderr=True), size=options.size, device_name=options.device
     )
-    for line in left_out:
-        print(line)
-    _tell(out)
+    _tell(left_out, out)
 
 
 def inspect_run(options: argparse.Namespace) -> None:
@@ -89,7 +87,7 @@ def inspect_run(options: argparse.Namespace) -> None:
     _check_size(options.size)
     run: RunFolder = RunFolder(options.run)
     out = _file(options.out or options.run / "inspect.html")
-    for line in write_inspection(
+    notes = write_inspection(
         run,
         out,
         Console(stderr=True),
@@ -97,9 +95,8 @@ def inspect_run(options: argparse.Namespace) -> None:
         size=options.size,
         ema=options.ema,
         device_name=options.device,
-    ):
-        print(line)
-    _tell(out)
+    )
+    _tell(notes, out)
 
 
 def _check_size(size: int) -> None:
@@ -113,5 +110,6 @@ def _file(path: Path) -> Path:
     return path
 
 
-def _tell(out: Path) -> None:
-    print(f"written to {out} ({out.stat().st_size / 1000:,.0f} kB)")
+def _tell(notes: list[str], out: Path) -> None:
+    for line in (*notes, f"written to {out} ({out.stat().st_size / 1000:,.0f} kB)"):
+        print(line.encode("utf-8", "replace").decode())  # a file's name may not be Unicode

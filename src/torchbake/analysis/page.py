@@ -6,7 +6,10 @@ import jinja2
 
 
 def render(template: str, **values: Any) -> str:
-    """A page of `templates/`; what it is given is shown as text, never as HTML."""
+    """A page of `templates/`; what it is given is shown as text, never as HTML.
+
+    Of a file's name that is not Unicode, what cannot be shown becomes a question mark.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("torchbake.analysis"),
         autoescape=True,
@@ -14,4 +17,5 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template(template).render(**values)
+    page = environment.get_template(template).render(**values)
+    return page.encode("utf-8", "replace").decode()
