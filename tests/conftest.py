@@ -9,6 +9,10 @@ from jaxtyping import config, install_import_hook
 
 install_import_hook("torchbake", "beartype.beartype")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the cores
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
