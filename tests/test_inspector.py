@@ -20,6 +20,7 @@ from torchbake.analysis.pictures import sprite
 from torchbake.cli import main
 from torchbake.ensembling import bake_targets
 from torchbake.errors import UserError
+from torchbake.sampling import ClassGroupedBatchSampler
 from torchbake.training.evaluate import open_run
 from torchbake.training.loop import train
 
@@ -92,6 +93,10 @@ def test_batch_is_the_first_of_the_training_in_class_groups(finished):
     batch = training_batch(opened, 64)
     labels = opened.data.source.train.labels[batch]
     assert len(batch) == 64
+    trained = ClassGroupedBatchSampler(
+        opened.data.source.train.labels, 64, partners=3, seed=opened.recipe.seed
+    )
+    assert torch.equal(batch, trained.batches(0)[0])
     # 30 images a class make seven groups of four, and a smaller one.
     assert sum(len(set(group)) == 1 for group in labels.view(-1, 4).tolist()) >= 12
     assert settings_of(opened.recipe) == Settings(4.0, 0.5, 0.3)
@@ -104,7 +109,11 @@ def test_outputs_that_are_too_large_lie_in_a_file(finished, monkeypatch):
     chosen = torch.arange(0, 300, 3)
     kept = outputs_of(opened, train_images, chosen, QUIET)
     monkeypatch.setattr("torchbake.analysis.outputs.IN_MEMORY", 0)
+    from_file = torch.from_file
+    files = []
+    monkeypatch.setattr(torch, "from_file", lambda *a, **k: files.append(a) or from_file(*a, **k))
     mapped = outputs_of(opened, train_images, chosen, QUIET)
+    assert len(files) == 2
     assert torch.equal(kept.labels, train_images.labels[chosen])
     assert torch.equal(kept.logits, mapped.logits)
     assert torch.equal(kept.features, mapped.features)
@@ -261,6 +270,8 @@ def test_own_pictures_are_found_labelled_and_thinned(tmp_path):
     }
     assert {labels[name] for name in labelled} == {3}
     assert found.split.load(0).shape == (1, 7, 9)
+    below = find_images(tmp_path / "3", [str(k) for k in range(10)], 1, 100)
+    assert set(below.split.labels.tolist()) == {3}
     assert len(find_images(tmp_path, ["a"], 3, 4).names) == 4
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no pictures in"):

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import shutil
 from dataclasses import replace
 
+import PIL.Image
 import pytest
 import torch
 from conftest import quiet_progress
@@ -130,9 +132,44 @@ def test_a_run_keeps_the_labels_that_it_was_trained_with(tmp_path, monkeypatch):
     assert opened.data.source.train.labels[0] == 5
     assert len(opened.data.source.train) == 299
     evaluate_run(tmp_path / "whole", console=QUIET)
+    # So is one that was cut off: with the file as it was, without it, or with the copy's name.
+    copy = str(tmp_path / "cut" / "trained-labels.csv")
+    others = [tmp_path / name for name in ("gone", "named")]
+    for other in others:
+        shutil.copytree(tmp_path / "cut", other)
+    with pytest.raises(UserError, match=r"is a run of another recipe: data\.labels"):
+        train(replaced(short, copy), tmp_path / "named", resume=True, console=QUIET)
+    copy = str(tmp_path / "named" / "trained-labels.csv")
+    train(replaced(short, copy), tmp_path / "named", resume=True, console=QUIET)
+    (tmp_path / "a.csv").unlink()
+    train(short, tmp_path / "gone", resume=True, console=QUIET)
     (tmp_path / "a.csv").write_text(kept)
     train(short, tmp_path / "cut", resume=True, console=QUIET)
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    for other in (tmp_path / "cut", *others):
+        assert same(weights(tmp_path / "whole"), weights(other))
+
+
+def replaced(recipe, labels):
+    return replace(recipe, data=replace(recipe.data, labels=labels))
+
+
+def test_a_file_of_labels_in_a_run_folder_is_not_its_own(tmp_path):
+    train(recipe(("training.max_steps", "1")), tmp_path / "run", console=QUIET)
+    written(tmp_path / "run" / "labels.csv", (0, "", "0", ""))
+    assert len(open_run(tmp_path / "run", console=QUIET).data.source.train) == 300
+
+
+def test_a_class_without_a_name_cannot_be_told_from_leaving_out(tmp_path):
+    from datasets import ClassLabel, Dataset, Features, Image
+
+    features = Features({"image": Image(), "label": ClassLabel(names=["", "b"])})
+    rows = {"image": [PIL.Image.new("RGB", (8, 8))] * 4, "label": [0, 0, 1, 1]}
+    for split in ("train", "test"):
+        Dataset.from_dict(rows, features=features).to_parquet(tmp_path / f"{split}.parquet")
+    path = written(tmp_path / "a.csv", (2, "", "b", ""))
+    recipe = DataRecipe(name=f"parquet:{tmp_path}/*.parquet", labels=path)
+    with pytest.raises(UserError, match="a class of the data has an empty name"):
+        prepare(recipe, quiet_progress)
 
 
 def test_a_run_may_be_replaced_by_one_with_the_labels_in_its_folder(tmp_path):

@@ -17,6 +17,7 @@ from torchbake.analysis import charts
 from torchbake.analysis.diagnosis import confusions, reliability
 from torchbake.analysis.report import write_report
 from torchbake.cli import main
+from torchbake.errors import UserError
 from torchbake.evaluation import Metrics
 from torchbake.training.loop import train
 from torchbake.training.run_folder import RunFolder
@@ -143,7 +144,19 @@ def test_what_cannot_be_had_is_left_out_and_told(runs, tmp_path):
     assert "Who teaches whom" not in (tmp_path / "a.html").read_text()
     both = [RunFolder(runs / "cross-entropy-0"), RunFolder(unfinished)]
     assert write_report(both, tmp_path / "b.html", QUIET, size=8) == [f"{unfinished}: not finished"]
-    assert "bake (not finished)" in (tmp_path / "b.html").read_text()
+    assert "bake (unfinished, not finished)" in (tmp_path / "b.html").read_text()
+
+    # Two of them are not one variant with two seeds, and they answer a question, too.
+    further = tmp_path / "further"
+    shutil.copytree(unfinished, further)
+    write_report([RunFolder(unfinished), RunFolder(further)], tmp_path / "d.html", QUIET)
+    page = (tmp_path / "d.html").read_text()
+    assert "bake (further, not finished)" in page
+    assert 'class="band"' not in page
+    text = (further / "recipe.yaml").read_text()
+    (further / "recipe.yaml").write_text(text.replace("name: digits", "name: cifar10"))
+    with pytest.raises(UserError, match=r"cannot be compared: data\.name is cifar10 and digits"):
+        write_report([RunFolder(unfinished), RunFolder(further)], tmp_path / "d.html", QUIET)
 
     weightless = tmp_path / "weightless"
     shutil.copytree(runs / "bake-0", weightless)
@@ -153,6 +166,25 @@ def test_what_cannot_be_had_is_left_out_and_told(runs, tmp_path):
     assert "not the weights of small_cnn" in (tmp_path / "c.html").read_text()
 
 
+def test_the_page_says_what_its_table_is_measured_by(runs, tmp_path):
+    folders = [RunFolder(runs / f"{m}-{s}") for m in ("bake", "cross-entropy") for s in (0, 1)]
+    write_report(folders, tmp_path / "a.html", QUIET)
+    assert "over cross-entropy (p)" in (tmp_path / "a.html").read_text()
+    write_report(folders, tmp_path / "a.html", QUIET, baseline="bake")
+    assert "over bake (p)" in (tmp_path / "a.html").read_text()
+    assert "best epoch on test" not in (tmp_path / "a.html").read_text()
+    best = []
+    for folder in folders:
+        best.append(RunFolder(tmp_path / folder.path.name))
+        shutil.copytree(folder.path, best[-1].path)
+        text = best[-1].recipe.read_text().replace("report: last", "report: best-on-test")
+        best[-1].recipe.write_text(text)
+    write_report(best, tmp_path / "b.html", QUIET)
+    page = (tmp_path / "b.html").read_text()
+    assert "top-1 %, best epoch on test" in page
+    assert "chosen on the test set; p of" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -160,6 +192,7 @@ def test_what_cannot_be_had_is_left_out_and_told(runs, tmp_path):
         (["report", "{tmp}"], "neither a run folder nor a folder of some"),
         (["report", "{run}", "--size", "1"], "--size: expected a number from 2 on"),
         (["report", "{run}", "--out", "{tmp}"], "is a folder; expected a file's name"),
+        (["report", "{run}", "--out", "{run}/recipe.yaml/x.html"], "recipe.yaml is a file"),
         (["report", "{run}", "--device", "gpu"], "gpu"),
         (["inspect", "{tmp}"], "is not a run folder"),
         (["inspect", "{run}", "--ema"], "there is no model_ema.safetensors"),

@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> None:
 
     from .analysis.audit import audited, corrections_of, write_audit, wrong_labels
     from .analysis.audit_page import page_of
+    from .training.checkpoint import check_writable
     from .training.evaluate import open_run
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -69,6 +70,7 @@ def run(options: argparse.Namespace) -> None:
     if options.correct is not None and options.drop is not None:
         raise UserError("--correct and --drop exclude each other; the page allows both")
     out = options.out or options.run / "audit"
+    check_writable(out)
     _check_free(out, options)
     progress = Console(stderr=True)
     opened = open_run(options.run, ema=options.ema, device_name=options.device, console=progress)

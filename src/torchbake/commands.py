@@ -73,6 +73,8 @@ def _run_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool
                     f"{final[prefix + 'ece']:.2f}",
                     f"{final['seconds']:.1f}",
                 )
+        if first and len(runs) > 1:  # the runs to come may fail
+            write_report([RunFolder(folder)], RunFolder(folder).report, console)
     console.print(table)
     folders = [RunFolder(folder) for folder, _ in runs]
     for run in folders if first else []:
@@ -202,7 +204,7 @@ def compare(options: argparse.Namespace) -> None:
     """Do the runs that are missing, and put all of them side by side."""
     from rich.console import Console
 
-    from .analysis.comparison import compared, find_runs, read_runs
+    from .analysis.comparison import baseline_of, compared, find_runs, read_runs
     from .analysis.experiments import check_budgets, plan, run_missing
     from .analysis.report import write_report
     from .analysis.tables import as_markdown, write_comparison
@@ -236,12 +238,15 @@ def compare(options: argparse.Namespace) -> None:
     finished = [folder for folder in folders if folder.result.is_file()]
     if finished:
         records = read_runs(finished)
-        rows = compared(records, options.baseline, unequal=options.unequal)
+        baseline = baseline_of(records, options.baseline)
+        rows = compared(records, baseline, unequal=options.unequal)
         print(as_markdown(rows, records[0]["report"]))
         written = write_comparison(out, records, rows, environment)
         best = next(Path(r["run"]) for r in records if r["variant"] == rows[0].variant)
         ordered = sorted(finished, key=lambda folder: folder.path != best)
-        left_out = write_report(ordered, out / "report.html", Console(stderr=True))
+        left_out = write_report(
+            ordered, out / "report.html", Console(stderr=True), baseline=baseline
+        )
         print("\n".join([*left_out, "written to " + ", ".join(map(str, written))]))
         print(f"a page to look at: {out / 'report.html'}")
         if written[-1].suffix != ".svg":

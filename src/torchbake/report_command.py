@@ -2,12 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_parsers(subcommands: Any) -> None:
@@ -105,8 +102,11 @@ def _check_size(size: int) -> None:
 
 
 def _file(path: Path) -> Path:
+    from .training.checkpoint import check_writable
+
     if path.is_dir():
         raise UserError(f"--out: {path} is a folder; expected a file's name")
+    check_writable(path.parent)
     return path
 
 

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from .._shapes import Int, Tensor
-from ..data.labels import Correction, as_csv, read_labels
+from ..data.labels import Correction, as_csv, check_names, read_labels
 from ..data.sources import Split
 from ..errors import UserError
 from ..training.checkpoint import write_text
@@ -107,13 +107,17 @@ def audited(opened: OpenedRun, *, ema: bool, rounds: int, seed: int, console: Co
 def rows_of(audit: Audit, count: int | None = None) -> list[tuple[int | str | float, ...]]:
     """The `count` most suspicious images (None for all), with a value for each of `COLUMNS`."""
     order = audit.order[:count]
-    own = audit.outputs.logits[order].softmax(dim=1)
     labels = audit.train.labels[order]
+    network, network_given = [], []
+    for rows, own_labels in zip(order.split(4096), labels.split(4096), strict=True):
+        own = audit.outputs.logits[rows].softmax(dim=1)
+        network += own.argmax(dim=1).tolist()
+        network_given += own.gather(1, own_labels[:, None])[:, 0].tolist()
     table = zip(
         order.tolist(),
         labels.tolist(),
-        own.argmax(dim=1).tolist(),
-        own.gather(1, labels[:, None])[:, 0].tolist(),
+        network,
+        network_given,
         *(column[order].tolist() for column in audit.suspicion),
         strict=True,
     )
@@ -126,16 +130,16 @@ def rows_of(audit: Audit, count: int | None = None) -> list[tuple[int | str | fl
             classes[label],
             classes[suggested],
             round(score, 6),
-            classes[network],
-            round(network_given, 6),
+            classes[says],
+            round(says_given, 6),
             round(given, 6),
             round(probability, 6),
         )
         for rank, (
             index,
             label,
-            network,
-            network_given,
+            says,
+            says_given,
             score,
             given,
             suggested,
@@ -151,9 +155,10 @@ def corrections_of(audit: Audit, count: int, *, drop: bool) -> list[Correction]:
     comes of it replaces the former one.
 
     Raises:
-        UserError: a class would be left without an image.
+        UserError: a class would be left without an image, or has no name.
     """
     train, classes = audit.train, audit.classes
+    check_names(classes)
     corrections = {correction.index: correction for correction in audit.earlier()}
     labels = train.labels.clone()
     for index in audit.order[:count].tolist():

@@ -57,7 +57,7 @@ def page_of(audit: Audit, top: int) -> str:
         )
     return render(
         "audit.html",
-        name=audit.opened.run.path.name,
+        name=audit.opened.run.path.resolve().name,
         recipe=audit.opened.recipe,
         cards=cards,
         count=len(train),

@@ -64,14 +64,14 @@ def find_runs(paths: list[Path]) -> list[RunFolder]:
     return found
 
 
-def read_runs(folders: list[RunFolder]) -> list[Record]:
-    """A record of each finished run, its variant named by what sets it apart.
+def variants_of(folders: list[RunFolder]) -> list[str]:
+    """What sets each run apart, finished or not.
 
     That is its method, the method's settings that are not the default, and keys of the recipe in
     which the runs differ, where they are not the default.
 
     Raises:
-        UserError: runs that answer different questions, or two of one variant and seed.
+        UserError: runs that answer different questions.
     """
     recipes = [folder.read_recipe() for folder in folders]
     flat = [flat_recipe(asdict(recipe)) for recipe in recipes]
@@ -86,14 +86,30 @@ def read_runs(folders: list[RunFolder]) -> list[Record]:
         if key in differing:
             values = " and ".join(sorted({str(recipe.get(key)) for recipe in flat}))
             raise UserError(f"these runs cannot be compared: {key} is {values}")
+    names = []
+    for recipe, keys in zip(recipes, flat, strict=True):
+        own = [f"{k}={keys.get(k)}" for k in differing if keys.get(k) != _DEFAULTS.get(k)]
+        names.append(", ".join([*method_label(recipe), *own]))
+    return names
+
+
+def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> list[Record]:
+    """A record of each finished run.
+
+    Args:
+        variants: their names; None for those of `variants_of`.
+
+    Raises:
+        UserError: runs that answer different questions, or two of one variant and seed.
+    """
     records: list[Record] = []
-    for folder, recipe, keys in zip(folders, recipes, flat, strict=True):
+    for folder, variant in zip(folders, variants or variants_of(folders), strict=True):
+        recipe = folder.read_recipe()
         result = json.loads(folder.result.read_text(encoding="utf-8"))
         figures = result["last" if recipe.training.report == "last" else "best_on_test"]
         environment = json.loads(folder.environment.read_text(encoding="utf-8"))
-        own = [f"{k}={keys.get(k)}" for k in differing if keys.get(k) != _DEFAULTS.get(k)]
         record = {
-            "variant": ", ".join([*method_label(recipe), *own]),
+            "variant": variant,
             "seed": recipe.seed,
             "report": recipe.training.report,
             "run": str(folder.path),
@@ -127,21 +143,35 @@ def method_label(recipe: Recipe) -> list[str]:
     return [recipe.method["name"], *settings]
 
 
+def baseline_of(records: list[Record], given: str | None = None) -> str:
+    """The variant that the others are measured against: cross-entropy if there, else the first.
+
+    Args:
+        given: another one.
+
+    Raises:
+        UserError: there is no such variant.
+    """
+    variants = list(dict.fromkeys(record["variant"] for record in records))
+    if given is None:
+        return "cross-entropy" if "cross-entropy" in variants else variants[0]
+    if given not in variants:
+        raise UserError(f"--baseline: there is no '{given}' among {'; '.join(variants)}")
+    return given
+
+
 def compared(records: list[Record], baseline: str | None, *, unequal: bool) -> list[Row]:
     """One row a variant, best top-1 first.
 
     Args:
-        baseline: a variant; None: cross-entropy if it is there, else the first.
+        baseline: see `baseline_of`.
         unequal: compare also runs that have seen different numbers of images.
 
     Raises:
         UserError: an unknown baseline, or numbers of images that differ.
     """
     variants = list(dict.fromkeys(record["variant"] for record in records))
-    if baseline is None:
-        baseline = "cross-entropy" if "cross-entropy" in variants else variants[0]
-    if baseline not in variants:
-        raise UserError(f"--baseline: there is no '{baseline}' among {'; '.join(variants)}")
+    baseline = baseline_of(records, baseline)
     seen = {
         variant: sorted({r["images"] for r in records if r["variant"] == variant})
         for variant in variants

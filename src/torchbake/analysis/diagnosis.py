@@ -9,7 +9,10 @@ from ..evaluation import BINS
 
 
 class Bin(NamedTuple):
-    """Images whose confidence, the probability of the predicted class, is in [low, high)."""
+    """Images whose confidence, the probability of the predicted class, is from low to below high.
+
+    The last bin has 1, too.
+    """
 
     low: float
     high: float

@@ -253,8 +253,11 @@ def _work(recipe: Recipe, folder: Path, threads: int | None, pipe: Connection) -
         torch.set_num_threads(threads)
     try:
         final = train(recipe, folder, resume=True, console=Console(quiet=True))
-        write_report([RunFolder(folder)], RunFolder(folder).report, Console(quiet=True))
         line = f"top-1 {final['top1']:.2f} %, {final['seconds']:.1f} s"
+        try:
+            write_report([RunFolder(folder)], RunFolder(folder).report, Console(quiet=True))
+        except OSError as error:
+            line += f" (no report.html: {error.strerror})"
     except UserError as error:
         line = f"failed: {error}"
     except Stopped:

@@ -32,6 +32,11 @@ class Settings(NamedTuple):
     affinity_temperature: float
 
 
+NOT_BAKE = (
+    "This run was not trained by BAKE: here is what BAKE would have taught at the paper's settings."
+)
+
+
 def bake_of(recipe: Recipe) -> BAKE:
     """The recipe's method if it is BAKE, else BAKE as it is by default."""
     method = make_method(recipe.method)
@@ -45,7 +50,7 @@ def settings_of(recipe: Recipe) -> Settings:
 
 
 def training_batch(opened: OpenedRun, size: int) -> Int[Tensor, " n"]:
-    """A class-grouped batch of training images, the first that BAKE would be given."""
+    """A batch of training images in class groups as BAKE is given them, at least one group."""
     partners = bake_of(opened.recipe).partners
     sampler = ClassGroupedBatchSampler(
         opened.data.source.train.labels,
@@ -122,7 +127,7 @@ def write_inspection(
 
     Args:
         images: the folder (see `find_images`).
-        size: images at most.
+        size: images at most, but a class group at least.
         ema: look with the average of the weights.
 
     Returns:
@@ -133,7 +138,7 @@ def write_inspection(
     """
     opened = open_run(run.path, ema=ema, device_name=device_name, console=console)
     data = opened.data
-    notes: list[str] = []
+    notes = [] if opened.recipe.method["name"] == "bake" else [NOT_BAKE]
     if images is None:
         split = data.source.train
         batch = training_batch(opened, min(size, len(split)))

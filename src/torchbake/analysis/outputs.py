@@ -1,5 +1,6 @@
 """What a finished run's network makes of images: features, logits, and the pictures it saw."""
 
+import os
 import tempfile
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ def _storage(rows: int, columns: int) -> Tensor:
     if rows * columns * 4 <= IN_MEMORY:
         return torch.empty(rows, columns)
     with tempfile.NamedTemporaryFile(prefix="torchbake-") as file:  # lives on while it is mapped
+        os.posix_fallocate(file.fileno(), 0, rows * columns * 4)  # or an error: the disk is full
         return torch.from_file(file.name, shared=True, size=rows * columns).view(rows, columns)
 
 

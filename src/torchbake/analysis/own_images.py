@@ -25,7 +25,7 @@ class OwnImages(NamedTuple):
 def find_images(folder: Path, classes: list[str], channels: int, limit: int) -> OwnImages:
     """The pictures of a folder and those below it.
 
-    A picture in a folder that is named as a class is labelled by it, others have no label.
+    A picture below a folder that is named as a class is labelled by it, others have no label.
 
     Args:
         limit: if there are more, so many evenly spread over them.
@@ -58,7 +58,8 @@ def _split(paths: list[Path], classes: list[str], folder: Path, channels: int) -
     numbers = {name: number for number, name in enumerate(classes)}
     labels = []
     for path in paths:
-        folders = reversed(path.relative_to(folder).parent.parts)
-        labels.append(next((numbers[name] for name in folders if name in numbers), UNLABELLED))
+        folders = [folder.resolve().name, *path.relative_to(folder).parent.parts]
+        known = (numbers[name] for name in reversed(folders) if name in numbers)
+        labels.append(next(known, UNLABELLED))
     files = [str(path) for path in paths]
     return encoded_split(torch.tensor(labels), partial(read_nth, files), channels, files)

@@ -15,13 +15,13 @@ from ..training.distributed import find_device
 from ..training.evaluate import OpenedRun, open_run
 from ..training.run_folder import RunFolder
 from . import charts
-from .comparison import Row, compared, method_label, read_runs
+from .comparison import Row, baseline_of, compared, read_runs, variants_of
 from .diagnosis import confusions, reliability
-from .inspector import inspected, names_of, settings_of, training_batch
+from .inspector import NOT_BAKE, inspected, names_of, settings_of, training_batch
 from .outputs import outputs_of, pictures_of
 from .page import render
 from .pictures import sprite
-from .tables import MARK, over_baseline, spread
+from .tables import images_cell, over_baseline, remarks, spread, top1_title, variant_cell
 
 PAIRS, EXAMPLES = 10, 4
 """Pairs of confused classes that are shown, and pictures of each."""
@@ -44,6 +44,7 @@ def write_report(
     *,
     size: int = 128,
     device_name: str | None = None,
+    baseline: str | None = None,
 ) -> list[str]:
     """Write one page of these runs; details are of the first.
 
@@ -53,6 +54,7 @@ def write_report(
     Args:
         size: pictures in the inspector.
         device_name: in place of the recipe's `training.device`.
+        baseline: the variant that others are measured against (see `baseline_of`).
 
     Returns:
         What was left out, and why.
@@ -66,27 +68,31 @@ def write_report(
     recipe = first.read_recipe()
     records = [run.read_metrics() for run in runs]
     left_out = [f"{run.path}: not finished" for run in runs if not run.result.is_file()]
-    variants = [", ".join(method_label(run.read_recipe())) for run in runs]
+    variants = variants_of(runs)
     rows: list[Row] = []
-    finished = [run for run in runs if run.result.is_file()]
+    finished = [k for k, run in enumerate(runs) if run.result.is_file()]
     if len(runs) > 1 and finished:
-        known = read_runs(finished)
-        named = {record["run"]: record["variant"] for record in reversed(known)}
-        variants = [
-            named.get(str(run.path), f"{variant} (not finished)")
-            for run, variant in zip(runs, variants, strict=True)
-        ]
-        rows = compared(known, None, unequal=True)
+        known = read_runs([runs[k] for k in finished], [variants[k] for k in finished])
+        baseline = baseline_of(known, baseline)
+        rows = compared(known, baseline, unequal=True)
+    # Each is a curve of its own: how they would end is not known.
+    variants = [
+        variant if k in finished else f"{variant} ({runs[k].path.resolve().name}, not finished)"
+        for k, variant in enumerate(variants)
+    ]
     details: dict[str, Any] = {"inspector": None, "reliability": None, "confusions": []}
     if first.result.is_file():
         try:
             opened = open_run(first.path, device_name=device_name, console=console)
-            details = {
-                **_errors(opened, console),
-                "inspector": _inspector(opened, size, console),
-            }
         except UserError as error:
             left_out.append(f"no pictures and no errors of classes: {error}")
+        else:
+            parts = {"errors of classes": _errors, "pictures of who teaches whom": _inspector}
+            for what, part in parts.items():
+                try:
+                    details |= part(opened, size, console)
+                except UserError as error:
+                    left_out.append(f"no {what}: {error}")
     page = render(
         "report.html",
         name=first.path.resolve().name,
@@ -99,7 +105,10 @@ def write_report(
         charts=_charts(variants, records),
         rows=[_row(row) for row in rows],
         axis=_axis(rows),
-        mark=MARK,
+        not_bake=NOT_BAKE,
+        baseline=baseline,
+        top1_title=top1_title(recipe.training.report),
+        remarks=" ".join(remarks(rows, recipe.training.report)),
         figures=_figures(first, records[0]),
         view=(charts.WIDTH, charts.HEIGHT, charts.LEFT, charts.RIGHT, charts.TOP, charts.BOTTOM),
         **details,
@@ -186,12 +195,12 @@ def _error(row: Row) -> float:
 def _row(row: Row) -> dict[str, Any]:
     """A variant's figures as texts, and its top-1 with its error as numbers."""
     return {
-        "variant": row.variant + f" {MARK}" * row.unequal,
+        "variant": variant_cell(row),
         "top1": spread(row.top1, 2),
         "difference": over_baseline(row),
         "nll": spread(row.nll, 3),
         "ece": spread(row.ece, 2),
-        "images": f"{row.images:,}" + f" + {row.teacher_images:,}" * bool(row.teacher_images),
+        "images": images_cell(row),
         "forwards": f"{row.forwards_per_image:.2f}",
         "seconds": f"{row.seconds[0]:,.0f}",
         "memory": f"{row.peak_memory / 2**20:,.0f}",
@@ -201,7 +210,7 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _errors(opened: OpenedRun, console: Console) -> dict[str, Any]:
+def _errors(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
     """Reliability, and the most confused classes with pictures of them."""
     test = opened.data.source.test
     classes = opened.data.source.classes
@@ -234,4 +243,5 @@ def _inspector(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]
     classes = opened.data.source.classes
     pictures = pictures_of(opened, train, batch)
     names = names_of(train, batch)
-    return inspected(outputs, pictures, classes, names, settings_of(opened.recipe))
+    settings = settings_of(opened.recipe)
+    return {"inspector": inspected(outputs, pictures, classes, names, settings)}

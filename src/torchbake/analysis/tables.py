@@ -17,10 +17,9 @@ MARK = "‡"
 
 def as_markdown(rows: list[Row], report: str) -> str:
     """The table, and what is to be known about it."""
-    best = report != "last"
     head = [
         ("method", "---"),
-        ("top-1 %" + (", best epoch on test" if best else ""), "--:"),
+        (top1_title(report), "--:"),
         ("over baseline (p)", "--:"),
         ("NLL", "--:"),
         ("ECE %", "--:"),
@@ -33,37 +32,52 @@ def as_markdown(rows: list[Row], report: str) -> str:
     lines = ["|".join(["", *(f" {name} " for name, _ in head), ""])]
     lines.append("|".join(["", *(rule for _, rule in head), ""]))
     for row in rows:
-        images = f"{row.images:,}" + f" + {row.teacher_images:,}" * bool(row.teacher_images)
         cells = [
-            row.variant + f" {MARK}" * row.unequal,
+            variant_cell(row),
             spread(row.top1, 2),
             over_baseline(row),
             spread(row.nll, 3),
             spread(row.ece, 1),
-            images,
+            images_cell(row),
             f"{row.forwards_per_image:.2g}",
             f"{row.seconds[0]:.1f}",
             f"{row.peak_memory / 2**20:,.0f}",
             f"{row.trained_parameters:,}",
         ]
         lines.append("|".join(["", *(f" {cell} " for cell in cells), ""]))
-    return "\n".join([*lines, "", " ".join(_remarks(rows, best))])
+    return "\n".join([*lines, "", " ".join(remarks(rows, report))])
 
 
-def _remarks(rows: list[Row], best: bool) -> list[str]:
+def top1_title(report: str) -> str:
+    """The title of the column of top-1, by the recipe's `training.report`."""
+    return "top-1 %" + ", best epoch on test" * (report != "last")
+
+
+def variant_cell(row: Row) -> str:
+    """A variant's name, marked where it is not on equal terms."""
+    return row.variant + f" {MARK}" * row.unequal
+
+
+def images_cell(row: Row) -> str:
+    """Images seen, and those that teachers had seen before."""
+    return f"{row.images:,}" + f" + {row.teacher_images:,}" * bool(row.teacher_images)
+
+
+def remarks(rows: list[Row], report: str) -> list[str]:
+    """What is to be known about a comparison, a sentence or part of one each."""
     seeds = sorted({row.seeds for row in rows})
     counts = "one seed" if seeds == [1] else f"{' or '.join(map(str, seeds))} seeds"
-    remarks = [f"Mean ± standard error, {counts};"]
-    if best:
-        remarks.append("of the evaluation with the best top-1, chosen on the test set;")
+    told = [f"Mean ± standard error, {counts};"]
+    if report != "last":
+        told.append("of the evaluation with the best top-1, chosen on the test set;")
     else:
-        remarks.append("of the last evaluation;")
-    remarks.append("p of a paired t-test over the seeds, not corrected for their number.")
+        told.append("of the last evaluation;")
+    told.append("p of a paired t-test over the seeds, not corrected for their number.")
     if any(row.teacher_images for row in rows):
-        remarks.append("“+”: images that teachers had seen before.")
+        told.append("“+”: images that teachers had seen before.")
     if any(row.unequal for row in rows):
-        remarks.append(f"{MARK}: another number of images than the baseline; not on equal terms.")
-    return remarks
+        told.append(f"{MARK}: another number of images than the baseline; not on equal terms.")
+    return told
 
 
 def spread(value: tuple[float, float], digits: int) -> str:

@@ -85,6 +85,14 @@ def as_csv(corrections: Iterable[Correction]) -> str:
     return text.getvalue()
 
 
+def check_names(classes: Sequence[str]) -> None:
+    """Raise UserError for a class that a labels file cannot tell from an image to be left out."""
+    if "" in classes:
+        raise UserError(
+            "data.labels: a class of the data has an empty name, which means to leave out"
+        )
+
+
 def corrected(
     source: Source, corrections: Sequence[Correction], path: Path
 ) -> tuple[Int[Tensor, " n"], Int[Tensor, " k"]]:
@@ -95,9 +103,10 @@ def corrected(
 
     Raises:
         UserError: an image that the data has not, or has with another label or name; an unknown
-            class; or a class that is left without an image.
+            class; one without a name; or a class that is left without an image.
     """
     train, classes = source.train, source.classes
+    check_names(classes)
     numbers = {name: number for number, name in enumerate(classes)}
     labels = train.labels.clone()
     stays = torch.ones(len(train), dtype=torch.bool)

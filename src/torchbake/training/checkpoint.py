@@ -40,6 +40,21 @@ def write_text(path: Path, text: str) -> None:
     _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def check_writable(folder: Path) -> None:
+    """Whether files can be written to a folder, which need not be there yet; changes nothing.
+
+    Raises:
+        UserError: they cannot.
+    """
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    if not existing.is_dir():
+        raise UserError(f"{existing} is a file; expected a folder")
+    if not os.access(existing, os.W_OK):
+        raise UserError(f"{existing}: nothing can be written to it")
+
+
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")

@@ -55,10 +55,8 @@ def open_run(
     device = find_device(device_name or recipe.training.device, 0)
     if data_name is not None:
         data_recipe = replace(recipe.data, name=data_name, labels=None)
-    elif run.labels.is_file():  # its own copy, of what it was trained with
-        data_recipe = replace(recipe.data, labels=str(run.labels))
     else:
-        data_recipe = recipe.data
+        data_recipe = run.own_data(recipe)
     data = prepare_data(data_recipe, console)
     model = load_model(run, data, ema=ema).to(device).eval()
     return OpenedRun(run, recipe, data, model, device)

@@ -54,7 +54,8 @@ def train(
         if ranks.first:
             run.check(recipe, resume=resume, overwrite=overwrite)
         # Nothing is replaced or made before all that the recipe names is there.
-        parts = make_parts(recipe, prepare_data(recipe.data, console), ranks)
+        data_recipe = run.own_data(recipe) if resume else recipe.data
+        parts = make_parts(recipe, prepare_data(data_recipe, console), ranks)
         if ranks.first:
             run.open(recipe, overwrite=overwrite)
         if ranks.world_size > 1:

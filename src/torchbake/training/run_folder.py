@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +18,7 @@ import yaml
 from .. import __version__
 from ..data.labels import text_of
 from ..errors import UserError
-from ..recipe import Recipe
+from ..recipe import DataRecipe, Recipe
 from .checkpoint import write_text
 from .recipe_files import dump_recipe, make_recipe
 
@@ -48,7 +48,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoints" / "last.pt"
         self.weights = path / "model.safetensors"
         self.ema_weights = path / "model_ema.safetensors"
-        self.labels = path / "labels.csv"  # a copy of data.labels
+        self.labels = path / "trained-labels.csv"  # a copy of data.labels
         self.result = path / "result.json"
         self.report = path / "report.html"
 
@@ -75,15 +75,17 @@ class RunFolder:
 
     def open(self, recipe: Recipe, *, overwrite: bool) -> None:
         """Make the folder for this recipe, replace it, or make it ready to go on."""
-        labels = recipe.data.labels
-        labels_text = "" if labels is None else text_of(Path(labels).expanduser())
+        labels = None if overwrite or not self.labels.is_file() else self.labels
+        if labels is None and recipe.data.labels is not None:
+            labels = Path(recipe.data.labels).expanduser()
+        labels_text = None if labels is None else text_of(labels)
         if overwrite and self.path.exists():
             shutil.rmtree(self.path)
         # The recipe is written first: it is what makes this a run folder.
         if not self.recipe.is_file():
             write_text(self.recipe, dump_recipe(recipe))
         # The file may be written anew while it is at work, by another audit.
-        if labels is not None and not self.labels.is_file():
+        if labels_text is not None and not self.labels.is_file():
             write_text(self.labels, labels_text)
         if not self.environment.is_file():
             text = json.dumps(describe_environment(), indent=2, ensure_ascii=False)
@@ -97,6 +99,12 @@ class RunFolder:
             return make_recipe(yaml.safe_load(self.recipe.read_text(encoding="utf-8")))
         except (UserError, yaml.YAMLError) as error:
             raise UserError(f"{self.recipe}: {error}") from None
+
+    def own_data(self, recipe: Recipe) -> DataRecipe:
+        """The data of this run's recipe, with the labels that it began with."""
+        if recipe.data.labels is None or not self.labels.is_file():
+            return recipe.data
+        return replace(recipe.data, labels=str(self.labels))
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The records written so far; a line cut short by a crash ends them."""
@@ -116,6 +124,8 @@ class RunFolder:
 
     def _check_same(self, recipe: Recipe) -> None:
         before, now = flat_recipe(asdict(self.read_recipe())), flat_recipe(asdict(recipe))
+        if before["data.labels"] is not None and now["data.labels"] == str(self.labels):
+            now["data.labels"] = before["data.labels"]
         differing = [
             f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
             for key in sorted(before | now)
@@ -123,11 +133,14 @@ class RunFolder:
         ]
         if differing:
             raise UserError(f"{self.path} is a run of another recipe: {'; '.join(differing)}")
-        labels = recipe.data.labels
-        if labels is None or not self.labels.is_file():
+        labels = None if recipe.data.labels is None else Path(recipe.data.labels).expanduser()
+        if labels is None or not (labels.is_file() and self.labels.is_file()):
             return
-        if text_of(Path(labels).expanduser()) != text_of(self.labels):
-            raise UserError(f"{labels} has changed since this run began with what {self.labels} is")
+        if text_of(labels) != text_of(self.labels):
+            raise UserError(
+                f"{labels} has changed since this run began: go on without it, from the run's own "
+                f"copy, with --data.labels {self.labels}"
+            )
 
 
 def flat_recipe(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -151,7 +164,8 @@ def describe_environment() -> dict[str, Any]:
             packages[name] = None
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
-        "command": sys.argv,
+        # An argument may hold bytes that are not Unicode.
+        "command": [argument.encode("utf-8", "replace").decode() for argument in sys.argv],
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "torchbake": __version__,
         "commit": _commit(),
