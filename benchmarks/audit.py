@@ -74,7 +74,11 @@ def main() -> None:
                 rows += measured(question, method, seed, options.runs, options.finished)
     for folder in options.full:
         opened = open_run(folder, console=QUIET)
-        named = {"data": "cifar100", "method": folder.name, "seed": opened.recipe.seed}
+        named = {
+            "data": "cifar100",
+            "method": opened.recipe.method["name"],
+            "seed": opened.recipe.seed,
+        }
         rows += [named | row for row in in_sample(opened)]
     print(as_markdown(rows))
     write_results("audit", rows)

@@ -1,11 +1,13 @@
 """Takes the docs' pictures of the pages of a run, with Chromium.
 
     uv run torchbake train cifar100/resnet20-subset --baseline --training.eval_every 1 \\
-        --data 'parquet:../shared/data/cifar100/*.parquet' --out runs/cifar100-20-classes
+        --training.compile true --data 'parquet:../shared/data/cifar100/*.parquet' \\
+        --out runs/cifar100-20-classes
     uv run torchbake train cifar100/resnet20-subset --data.label_noise 0.2 \\
         --data 'parquet:../shared/data/cifar100/*.parquet' --data.classes null \\
         --data.images_per_class null --method cross-entropy --training.epochs 4 \\
-        --training.batch_size 128 --schedule one-cycle --out runs/cifar100-noisy
+        --training.batch_size 128 --training.eval_every 1 --training.compile true \\
+        --schedule one-cycle --out runs/cifar100-noisy
     uv run torchbake audit runs/cifar100-noisy
     uv run python benchmarks/screenshots.py runs/cifar100-20-classes/report.html \\
         runs/cifar100-noisy/audit/audit.html

@@ -86,7 +86,43 @@ def test_decided_by_keyboard(sheet, opened_page, tmp_path):
         page.keyboard.press("d")
         page.locator("article").nth(8).get_by_label("keep").focus()
         page.keyboard.press("Control+d")
+        page.get_by_role("button", name="Download labels.csv").focus()
+        page.keyboard.press("d")
         assert counts(page).startswith("4 of 12")
+        # A key that is held decides once.
+        page.locator("article").nth(6).focus()
+        for _ in range(3):
+            page.keyboard.down("d")
+        assert counts(page).startswith("5 of 12")
+
+
+def test_a_class_chosen_by_mouse_is_not_changed_by_the_next_key(sheet, opened_page):
+    path, _ = sheet
+    with opened_page(path) as page:
+        select = page.locator("article").nth(2).locator("select")
+        select.dispatch_event("pointerdown")
+        select.focus()
+        select.select_option(ODD[1])
+        page.keyboard.press("ArrowDown")
+        assert select.input_value() == ODD[1]
+        assert current(page) == "4"
+
+
+def test_decisions_on_images_that_are_not_on_the_page_stay(sheet, opened_page, tmp_path):
+    path, audit = sheet
+    with opened_page(path) as page:
+        for key in "ddddd":
+            page.keyboard.press(key)
+        # The page of fewer images stands at the same place, as one that is made anew does.
+        path.write_text(page_of(audit, 2), encoding="utf-8")
+        page.reload()
+        page.keyboard.press("k")
+        assert counts(page).startswith("2 of 2 decided: 1 kept, 0 changed, 1 dropped; and 3 on")
+        found = [row.index for row in downloaded(page, tmp_path / "labels.csv")]
+        assert found == sorted(audit.order[1:5].tolist())
+        path.write_text(page_of(audit, 12), encoding="utf-8")
+        page.reload()
+        assert counts(page) == "5 of 12 decided: 1 kept, 0 changed, 4 dropped"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -112,6 +148,7 @@ def test_works_where_nothing_can_be_stored(sheet, opened_page, tmp_path):
     path.write_text(refusing, encoding="utf-8")
     with opened_page(path) as page:
         page.keyboard.press("d")
+        assert "this browser keeps none of it" in counts(page)
         assert len(downloaded(page, tmp_path / "labels.csv")) == 1
 
 

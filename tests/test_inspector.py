@@ -2,12 +2,13 @@
 
 import base64
 import io
+import math
 import os
 
 import numpy as np
 import pytest
 import torch
-from browser import no_wider_than_its_window, without_picture
+from browser import faults_of_access, no_wider_than_its_window, without_picture
 from PIL import Image
 from reference import clustered
 from training_runs import QUIET, recipe
@@ -283,6 +284,25 @@ def test_own_pictures_are_found_labelled_and_thinned(tmp_path):
         find_images(tmp_path / "empty", ["a"], 3, 4)
 
 
+def test_slider_reaches_the_recipe_and_focus_stays_with_the_pictures(tmp_path, opened_page):
+    made = outputs(12)
+    settings = Settings(4.0, 0.5, 0.002)
+    pictures = torch.zeros(12, 1, 8, 8, dtype=torch.uint8)
+    inspector = inspected(made, pictures, CLASSES, [f"{k}" for k in range(12)], settings)
+    path = tmp_path / "page.html"
+    page_text = render("inspect.html", name="a", about="", notes=[], inspector=inspector)
+    path.write_text(page_text, encoding="utf-8")
+    with opened_page(path) as page:
+        slider = page.locator("[data-part=affinity_temperature]")
+        assert float(slider.input_value()) == pytest.approx(math.log10(0.002))
+        assert slider.get_attribute("aria-valuetext") == "0.002"
+        slider.fill("-1")
+        assert slider.get_attribute("aria-valuetext") == "0.1"
+        page.locator(".teachers button").first.focus()
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.dataset.part") == "grid"
+
+
 def test_inspect_shows_a_folder_of_pictures(finished, tmp_path, capsys, opened_page):
     folder = tmp_path / os.fsdecode(b'my <b>pictures & "more" \xff')
     folder.mkdir()
@@ -294,6 +314,7 @@ def test_inspect_shows_a_folder_of_pictures(finished, tmp_path, capsys, opened_p
     assert "left out: " in printed
     assert "x.jpg" in printed
     with opened_page(finished / "inspect.html") as page:
+        assert faults_of_access(page) == []
         assert page.get_by_role("option").count() == 6
         assert page.locator("[data-part=label]").inner_text() == "no label"
         assert "x.jpg" in page.locator(".note").inner_text()

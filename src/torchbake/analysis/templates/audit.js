@@ -5,9 +5,15 @@ const articles = [...document.querySelectorAll("article")];
 const selects = articles.map((article) => article.querySelector("select"));
 let current = -1;
 
-// A page opened as a file may be refused its storage; then decisions last as long as the page.
+// Decisions by image: what to do, its class, and its file and class in the data. Those on images
+// that another page of this audit shows stay. A page opened as a file may be refused its storage;
+// then decisions last as long as the page.
 let kept = {};
-try { kept = JSON.parse(localStorage.getItem(data.key)) ?? {}; } catch { /* none are kept */ }
+let refused = false;
+let unsaved = false;
+try { kept = JSON.parse(localStorage.getItem(data.key)) ?? {}; } catch { refused = true; }
+const shown = new Set(data.cards.map((card) => String(card.index)));
+const elsewhere = Object.keys(kept).filter((index) => !shown.has(index)).length;
 
 function radio(number, value) {
   return articles[number].querySelector(`input[value="${value}"]`);
@@ -26,12 +32,13 @@ function fill(select) {
 }
 
 function store() {
-  const decisions = {};
   articles.forEach((_, number) => {
     const made = choice(number);
-    if (made) decisions[data.cards[number].index] = [made, selects[number].value];
+    const card = data.cards[number];
+    if (made) kept[card.index] = [made, selects[number].value, card.file, card.in_data];
   });
-  try { localStorage.setItem(data.key, JSON.stringify(decisions)); } catch { /* see above */ }
+  unsaved = true;
+  try { localStorage.setItem(data.key, JSON.stringify(kept)); } catch { refused = true; }
 }
 
 function count() {
@@ -41,7 +48,9 @@ function count() {
   const decided = made.length - of(null);
   document.getElementById("progress").value = decided;
   document.getElementById("counts").textContent =
-    `${decided} of ${made.length} decided: ${of("keep")} kept, ${of("change")} changed, ${of("drop")} dropped`;
+    `${decided} of ${made.length} decided: ${of("keep")} kept, ${of("change")} changed, ${of("drop")} dropped` +
+    (elsewhere ? `; and ${elsewhere} on images that are not on this page` : "") +
+    (refused ? "; this browser keeps none of it: download before you close the page" : "");
 }
 
 function changed() { store(); count(); }
@@ -65,11 +74,9 @@ function quoted(field) {
 
 function labelsFile() {
   const rows = new Map(data.earlier.map((row) => [row[0], row]));
-  data.cards.forEach((card, number) => {
-    const made = choice(number);
-    if (made === "change") rows.set(card.index, [card.index, card.file, card.in_data, selects[number].value]);
-    if (made === "drop") rows.set(card.index, [card.index, card.file, card.in_data, ""]);
-  });
+  for (const [index, [made, label, file, given]] of Object.entries(kept)) {
+    if (made !== "keep") rows.set(Number(index), [Number(index), file, given, made === "drop" ? "" : label]);
+  }
   const sorted = [...rows.values()].sort((one, other) => one[0] - other[0]);
   return [["index", "file", "given", "label"], ...sorted]
     .map((row) => row.map((field) => quoted(String(field))).join(",") + "\n").join("");
@@ -80,15 +87,24 @@ document.getElementById("download").addEventListener("click", () => {
   link.href = URL.createObjectURL(new Blob([labelsFile()], { type: "text/csv" }));
   link.download = "labels.csv";
   link.click();
+  unsaved = false;
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 });
 
+addEventListener("beforeunload", (event) => { if (refused && unsaved) event.preventDefault(); });
+
 articles.forEach((article, number) => {
+  let byPointer = false;
   article.addEventListener("pointerdown", () => mark(number));
   article.addEventListener("focusin", () => mark(number));
-  selects[number].addEventListener("pointerdown", () => fill(selects[number]));
+  selects[number].addEventListener("pointerdown", () => { byPointer = true; fill(selects[number]); });
+  selects[number].addEventListener("keydown", () => { byPointer = false; });
   selects[number].addEventListener("focus", () => fill(selects[number]));
-  selects[number].addEventListener("change", () => { radio(number, "change").checked = true; });
+  selects[number].addEventListener("change", () => {
+    radio(number, "change").checked = true;
+    // Or the next key, meant for the page, would choose another class.
+    if (byPointer) article.focus({ preventScroll: true });
+  });
   article.addEventListener("change", changed);
 });
 
@@ -96,6 +112,8 @@ document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.target.tagName === "SELECT") return;
   const value = { k: "keep", c: "change", d: "drop" }[event.key];
   if (value) {
+    // Not while a button has the focus, and one decision for a key that is held.
+    if (event.repeat || !(event.target === document.body || event.target.closest("article"))) return;
     if (current < 0) mark(0);
     radio(current, value).checked = true;
     changed();

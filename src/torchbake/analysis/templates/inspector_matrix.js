@@ -98,6 +98,7 @@ marks.addEventListener("click", (event) => {
   tell();
 });
 marks.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
   if (step) {
     hovered = hovered.map((at, k) => Math.min(n - 1, Math.max(0, at + step[k])));
@@ -115,8 +116,13 @@ const scales = {
   omega: { to: (value) => value, from: (at) => at, then: () => {} },
   affinity_temperature: { to: Math.log10, from: (at) => 10 ** at, then: relate },
 };
+function write(name) {
+  const text = String(Number(settings[name].toPrecision(3)));
+  find(`${name}-value`).textContent = text;
+  find(name).setAttribute("aria-valuetext", text);
+}
 function changed(name) {
-  find(`${name}-value`).textContent = String(Number(settings[name].toPrecision(3)));
+  write(name);
   scales[name].then();
   if (name === "affinity_temperature") {
     drawMatrix();
@@ -130,8 +136,11 @@ for (const [name, scale] of Object.entries(scales)) {
     settings[name] = data.settings[name];
     slider.value = scale.to(settings[name]);
   };
+  const own = scale.to(data.settings[name]); // which may lie beyond the usual range
+  slider.min = Math.min(slider.min, own);
+  slider.max = Math.max(slider.max, own);
   reset();
-  find(`${name}-value`).textContent = String(Number(settings[name].toPrecision(3)));
+  write(name);
   slider.addEventListener("input", () => {
     settings[name] = scale.from(Number(slider.value));
     changed(name);

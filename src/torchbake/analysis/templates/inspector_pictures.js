@@ -133,7 +133,10 @@ function showTeachers(i, taught) {
       const words = element("span", { className: "words" }, labelOf(j) === "no label" ? names[j] : labelOf(j));
       const weight = element("span", { className: "weight" }, percent(taught[j], 2));
       const button = element("button", { type: "button", title: names[j] }, picture(j, 32), words, weight);
-      button.addEventListener("click", () => choose(j, true));
+      button.addEventListener("click", () => {
+        choose(j, true);
+        grid.focus({ preventScroll: true }); // the button is gone
+      });
       return element("li", {}, button, bar);
     }),
   );
