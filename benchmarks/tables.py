@@ -14,6 +14,7 @@ from typing import Any
 
 from audit_tables import as_markdown as audit_table
 from comparison_tables import COMPARISONS, of_method, of_variants, whole
+from evidence_tables import as_markdown as evidence_table
 from solver_tables import SOLVER_TABLES
 
 ROOT = Path(__file__).parent.parent
@@ -41,10 +42,12 @@ def rendered(text: str) -> str:
 
 def _table(block: str) -> str:
     """The table of a file of results; of some variants in it, `digits_methods:bake;dlb`; or, by
-    `comparison:dlb`, of a method in all comparisons."""
+    `comparison:dlb`, of a method in all comparisons; `evidence:paper`, one of its tables."""
     name, _, chosen = block.partition(":")
     if name == "comparison":
         return of_method(lambda file: _read(file)["rows"], chosen) + "\n"
+    if name == "evidence":
+        return evidence_table(_read(name)["rows"], chosen) + "\n"
     results = _read(name)
     environment = results["environment"]
     versions = environment["packages"]

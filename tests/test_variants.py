@@ -126,7 +126,7 @@ def test_labels_blend_into_what_teaches(example):
 
 
 def test_settings_that_change_during_the_run(example):
-    model, batch, logits, features, labels = example
+    model, batch, logits, features, _ = example
 
     def distillation(method, progress):
         return float(method(model, batch._replace(progress=progress)).terms["distillation"])
