@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -69,7 +69,7 @@ class Files:
         """What to call a file in a message."""
         return str(self.place / self.within / name)
 
-    def _open(self, name: str) -> IO[bytes]:
+    def _open(self, name: str) -> AbstractContextManager[IO[bytes]]:
         raise NotImplementedError
 
 
@@ -90,7 +90,7 @@ class _Folder(Files):
         except OSError:  # another file system, or one without links
             super().copy(name, target)
 
-    def _open(self, name: str) -> IO[bytes]:
+    def _open(self, name: str) -> AbstractContextManager[IO[bytes]]:
         return self._path(name).open("rb")
 
     def _path(self, name: str) -> Path:
@@ -110,7 +110,7 @@ class _Zip(Files):
     def names(self) -> Iterator[str]:
         return iter(self.members)
 
-    def _open(self, name: str) -> IO[bytes]:
+    def _open(self, name: str) -> AbstractContextManager[IO[bytes]]:
         if name not in self.members:
             raise UserError(f"{self.where(name)}: not in the archive")
         return self.archive.open(self.members[name])
@@ -128,7 +128,7 @@ class _Tar(Files):
     def names(self) -> Iterator[str]:
         return iter(self.members)
 
-    def _open(self, name: str) -> IO[bytes]:
+    def _open(self, name: str) -> AbstractContextManager[IO[bytes]]:
         file = self.archive.extractfile(self.members[name]) if name in self.members else None
         if file is None:
             raise UserError(f"{self.where(name)}: not in the archive")

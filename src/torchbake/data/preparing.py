@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from .archives import opened_files
+from .archives import Files, opened_files
 from .published import Progress, check_archives, found_parts, published
 from .publishers import READERS, Image
 
@@ -69,12 +69,13 @@ def prepare(
         raise UserError(f"{source}: no such folder; expected the one with the publisher's files")
     found = found_parts(name, source)
     checked = check_archives(name, found, progress) if check else []
+    out = out.resolve()
     partial, former = (out.with_name(f"{out.name}.{word}") for word in ("partial", "former"))
     for path in (partial, former):
         shutil.rmtree(path, ignore_errors=True)  # of a process that was killed
     try:
         with ExitStack() as stack:
-            parts = {}
+            parts: dict[str, Files] = {}
             for purpose, path in found.items():
                 progress(f"reading {path.name}: part", len(parts) + 1, len(found))
                 folder = published(name).parts[purpose].folder
@@ -90,8 +91,8 @@ def prepare(
             out.replace(former)
         partial.replace(out)
     finally:
-        for path in (partial, former):
-            shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(former, ignore_errors=True)
     return prepared
 
 

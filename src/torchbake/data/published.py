@@ -138,10 +138,8 @@ def published(name: str) -> Published:
         UserError: nothing.
     """
     if name not in PUBLISHED:
-        raise UserError(
-            f"unknown data set '{name}'{did_you_mean(name, PUBLISHED)}; known: "
-            f"{', '.join(PUBLISHED)}"
-        )
+        known = did_you_mean(name, PUBLISHED) or f"; known: {', '.join(PUBLISHED)}"
+        raise UserError(f"unknown data set '{name}'{known}")
     return PUBLISHED[name]
 
 
