@@ -55,12 +55,7 @@ def _packed(folder, archive, members):
                 for file in sorted((folder / member).rglob("*")):
                     packed.write(file, file.relative_to(folder))
     else:
-        kind = "w:gz" if archive.endswith("gz") else "w"
-        with (
-            tarfile.open(path, kind, compresslevel=1)
-            if ":" in kind
-            else tarfile.open(path, kind) as packed
-        ):
+        with tarfile.open(path, "w:gz" if archive.endswith("gz") else "w") as packed:
             for member in members:
                 packed.add(folder / member, member)
     for member in members:
@@ -155,7 +150,7 @@ def _mit67(folder, draw, classes, images, archives):
             split = "train" if number < images[0] else "test"
             listed = f"room_{label}/Some room_{number}.jpg"
             # The first of a class is called otherwise than the list says.
-            file = listed if number else f"room_{label}/some_room 0.JPG".replace("_room ", "Room_")
+            file = listed if number else f"room_{label}/someRoom_0.JPG"
             made[f"{split}/{listed}"] = files[file] = draw(label, number)
             lists[split].append(listed)
         files[f"room_{label}/in_no_list.jpg"] = draw(label, 10**6)

@@ -136,6 +136,19 @@ def test_the_folder_given_may_be_the_unpacked_one_itself(tmp_path):
     assert contents(tmp_path / "out")[0] == expected
 
 
+def test_unpacked_files_are_copied_where_they_cannot_be_linked(tmp_path, monkeypatch):
+    expected = write_stand_in("imagenet", tmp_path / "given", archives=False)
+    (tmp_path / "given" / "ILSVRC2012_img_train" / ".hidden").write_bytes(b"of the file system")
+
+    def refused(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refused)
+    prepare("imagenet", tmp_path / "given", tmp_path / "out", check=False)
+    assert contents(tmp_path / "out")[0] == expected
+    assert {path.stat().st_nlink for path in (tmp_path / "out").rglob("*.JPEG")} == {1}
+
+
 def test_a_folder_is_replaced_only_when_told_and_only_if_it_was_made_here(tmp_path, capsys):
     given, out = tmp_path / "given", tmp_path / "out"
     write_stand_in("dogs", given, archives=False)
@@ -147,7 +160,7 @@ def test_a_folder_is_replaced_only_when_told_and_only_if_it_was_made_here(tmp_pa
     assert not (out / "more").exists()
     arguments[5] = str(given)
     error = failing(capsys, *arguments, "--overwrite")
-    assert "given is there already, and not of prepare" in error
+    assert "given is there already, and was not made by prepare" in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["given", "out"]
 
 

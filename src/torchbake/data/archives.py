@@ -31,7 +31,7 @@ class Files:
         self.within = within
 
     def names(self) -> Iterator[str]:
-        """All files, in the order in which an archive is read fastest."""
+        """All files, but for hidden ones of a folder; in the order that an archive has them in."""
         raise NotImplementedError
 
     def copy(self, name: str, target: Path) -> None:
@@ -76,9 +76,10 @@ class Files:
 class _Folder(Files):
     def names(self) -> Iterator[str]:
         for folder, folders, files in os.walk(self.place, followlinks=True):
-            folders.sort()
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
             below = Path(folder).relative_to(self.place)
-            yield from ((below / name).as_posix() for name in sorted(files))
+            shown = (name for name in sorted(files) if not name.startswith("."))
+            yield from ((below / name).as_posix() for name in shown)
 
     def copy(self, name: str, target: Path) -> None:
         """As a hard link where that is possible, which takes no room."""
@@ -181,6 +182,6 @@ def _below(within: str, found: list[tuple[str, T]], place: Path) -> Iterator[tup
 def _checked(name: str, place: Path) -> str:
     """A path without `.` in it, if it stays below where it starts."""
     parts = name.split("/")
-    if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
+    if name.startswith("/") or ".." in parts or "\0" in name:
         raise UserError(f"{place}: '{name}' would lead out of the folder; nothing is taken from it")
     return "/".join(part for part in parts if part not in ("", "."))
