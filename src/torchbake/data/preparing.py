@@ -70,7 +70,7 @@ def prepare(
     found = found_parts(name, source)
     checked = check_archives(name, found, progress) if check else []
     out = out.resolve()
-    partial, former = (out.with_name(f"{out.name}.{word}") for word in ("partial", "former"))
+    partial, former = out.with_name(f"{out.name}.partial"), out.with_name(f".{out.name}.former")
     for path in (partial, former):
         shutil.rmtree(path, ignore_errors=True)  # of a process that was killed
     try:
