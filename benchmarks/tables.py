@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audit_tables import as_markdown as audit_table
-from comparison_tables import COMPARISONS, of_method, of_variants, whole
+from comparison_tables import COMPARISONS, STUDIES, of_method, of_study, of_variants, whole
 from evidence_tables import as_markdown as evidence_table
 from solver_tables import SOLVER_TABLES
 
@@ -47,7 +47,8 @@ def _table(block: str) -> str:
     if name == "comparison":
         return of_method(lambda file: _read(file)["rows"], chosen) + "\n"
     if name == "evidence":
-        return evidence_table(_read(name)["rows"], chosen) + "\n"
+        measured = (ROOT / "results" / "evidence.json").is_file()
+        return evidence_table(_read(name)["rows"] if measured else [], chosen) + "\n"
     results = _read(name)
     environment = results["environment"]
     versions = environment["packages"]
@@ -191,6 +192,7 @@ def _pages(rows: Rows) -> str:
 TABLES: dict[str, Callable[[Rows], str]] = {
     **SOLVER_TABLES,
     **dict.fromkeys(COMPARISONS, whole),
+    **dict.fromkeys(STUDIES, of_study),
     "audit": audit_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,
