@@ -54,7 +54,7 @@ def _spread(values: list[float]) -> str:
 
 def _note(table: str) -> str:
     chosen = (
-        "Ours is of the best epoch on the test set, as what is reported; the last step beside it."
+        "Ours is of the epoch that is reported: the best on the test set, on ImageNet the last."
         if table == "paper"
         else "Ours is of the last step."
     )

@@ -93,5 +93,6 @@ def test_every_row_can_be_planned():
     for row in evidence_rows.ROWS:
         runs = plan(row.recipe, [], [row.variant], row.seeds, None, Path("runs"))
         assert len(runs) == row.seeds
-        paper = row.table == "paper"
-        assert (runs[0].recipe.training.report == "best-on-test") == paper, row.name
+        # The published code tests its last checkpoint on ImageNet, and else the best one.
+        best = row.table == "paper" and "imagenet" not in row.name.split("/")
+        assert (runs[0].recipe.training.report == "best-on-test") == best, row.name
