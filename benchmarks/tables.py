@@ -14,6 +14,7 @@ from typing import Any
 
 from audit_tables import as_markdown as audit_table
 from comparison_tables import COMPARISONS, of_method, of_variants, whole
+from recipe_tables import as_markdown as recipe_table
 from solver_tables import SOLVER_TABLES
 
 ROOT = Path(__file__).parent.parent
@@ -189,6 +190,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     **SOLVER_TABLES,
     **dict.fromkeys(COMPARISONS, whole),
     "audit": audit_table,
+    "costs": recipe_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,
     "pages": _pages,
