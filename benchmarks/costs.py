@@ -80,7 +80,8 @@ def reported(name: str) -> float | None:
 
 
 def main() -> None:
-    timm.layers.set_fused_attn(False)  # so that its matrix products are seen
+    layers: Any = timm.layers
+    layers.set_fused_attn(False)  # so that its matrix products are seen
     rows, networks = [], {}
     for name in recipes_of_the_paper():
         recipe = load_recipe(name)
