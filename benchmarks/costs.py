@@ -61,15 +61,15 @@ def in_words(row: dict[str, Any]) -> str:
     """A recipe's cost as its header states it."""
     name, unit = ("exa", 1e18) if row["operations"] >= 1e18 else ("peta", 1e15)
     return (
-        f"Cost, counted and not timed: {two_digits(row['images'] / 1e6)} million images × 3 × "
-        f"{two_digits(row['multiply_adds'] / 1e9)} G multiply-adds of 2 FLOPs: "
+        f"Cost, counted and not timed: {two_digits(row['images'] / 1e6)} million images × 3 × 2 × "
+        f"{two_digits(row['multiply_adds'] / 1e9)} G multiply-adds, "
         f"{two_digits(row['operations'] / unit)} {name}FLOPs."
     )
 
 
 def two_digits(value: float) -> str:
     """Rounded to two significant digits, or to a whole number."""
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:#.2g}"
 
 
 def reported(name: str) -> float | None:

@@ -17,10 +17,10 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
         paper = by_name.get(f"{name}-paper")
         if paper is None:
             continue
-        figure = paper["reported_top1"]
+        figure, decimals = paper["reported_top1"], 1 if name.startswith("imagenet/") else 2
         cells = [
             f"`{name}`",
-            "" if figure is None else str(figure),
+            "" if figure is None else f"{figure:.{decimals}f}",
             str(equal["batch_size"]),
             str(equal["partners"]),
             str(equal["omega"]),
