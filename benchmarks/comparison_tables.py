@@ -15,10 +15,33 @@ COMPARISONS = {
 }
 """Files of results, and what they are of."""
 
+STUDIES = ("variants_digits", "variants_noise", "variants_cifar", "variants_later")
+"""Files of results of docs/variants.md."""
+
 
 def whole(rows: Rows) -> str:
     """The table as `torchbake compare` prints it."""
     return as_markdown(compared(rows, None, unequal=False), rows[0]["report"])
+
+
+def of_study(rows: Rows) -> str:
+    """All variants against cross-entropy and against BAKE as the paper has it."""
+    over_bake = {row.variant: row for row in compared(rows, "bake", unequal=False)}
+    lines = [
+        "| variant | top-1 % | over cross-entropy (p) | over bake (p) | NLL | ECE % | forwards |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    table = compared(rows, None, unequal=False)
+    for row in table:
+        top1, over, nll, ece = _figures(row)
+        cells = [row.variant, top1, over, over_baseline(over_bake[row.variant]), nll, ece]
+        lines.append(f"| {' | '.join(cells)} | {row.forwards_per_image:g} |")
+    note = (
+        f"Mean ± standard error, {table[0].seeds} seeds, {table[0].images:,} images seen by each; "
+        "of the last evaluation; p of a paired t-test over the seeds, not corrected for their "
+        "number. forwards: for each image seen."
+    )
+    return "\n".join([*lines, "", note])
 
 
 def of_variants(rows: Rows, names: list[str]) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from audit_tables import as_markdown as audit_table
-from comparison_tables import COMPARISONS, of_method, of_variants, whole
+from comparison_tables import COMPARISONS, STUDIES, of_method, of_study, of_variants, whole
+from evidence_tables import as_markdown as evidence_table
 from recipe_tables import as_markdown as recipe_table
 from solver_tables import SOLVER_TABLES
 
@@ -42,10 +43,13 @@ def rendered(text: str) -> str:
 
 def _table(block: str) -> str:
     """The table of a file of results; of some variants in it, `digits_methods:bake;dlb`; or, by
-    `comparison:dlb`, of a method in all comparisons."""
+    `comparison:dlb`, of a method in all comparisons; `evidence:paper`, one of its tables."""
     name, _, chosen = block.partition(":")
     if name == "comparison":
         return of_method(lambda file: _read(file)["rows"], chosen) + "\n"
+    if name == "evidence":
+        measured = (ROOT / "results" / "evidence.json").is_file()
+        return evidence_table(_read(name)["rows"] if measured else [], chosen) + "\n"
     results = _read(name)
     environment = results["environment"]
     versions = environment["packages"]
@@ -189,6 +193,7 @@ def _pages(rows: Rows) -> str:
 TABLES: dict[str, Callable[[Rows], str]] = {
     **SOLVER_TABLES,
     **dict.fromkeys(COMPARISONS, whole),
+    **dict.fromkeys(STUDIES, of_study),
     "audit": audit_table,
     "costs": recipe_table,
     "decoding": _decoding,

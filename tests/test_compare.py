@@ -14,7 +14,7 @@ from processes import run
 from training_runs import same, weights
 
 from torchbake.analysis.comparison import compared, read_runs
-from torchbake.analysis.experiments import plan
+from torchbake.analysis.planning import plan
 from torchbake.analysis.tables import as_markdown
 from torchbake.cli import main
 from torchbake.errors import UserError

@@ -27,9 +27,23 @@ def teachers(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("name", METHODS)
+VARIANTS = {
+    "bake with all that it can keep": [
+        ("method", "bake"),
+        ("method.memory", "100"),
+        ("method.ema_decay", "0.9"),
+        ("method.label_share", "0.2"),
+        ("method.neighbours", "same-class"),
+        ("method.weight_warmup", "0.3"),
+        ("method.omega_warmup", "0.3"),
+        ("method.final_affinity_temperature", "0.1"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
 def test_a_crashed_run_goes_on_bit_for_bit(tmp_path, monkeypatch, teachers, name):
-    own = [("method", name), *teachers.get(name, [])]
+    own = VARIANTS.get(name) or [("method", name), *teachers.get(name, [])]
     settings = recipe(*own, ("training.checkpoint_every", "7"))
     final = train(settings, tmp_path / "whole", console=QUIET)
     with monkeypatch.context() as patched:
@@ -95,12 +109,13 @@ def test_two_ranks_train_like_one_and_go_on(tmp_path, monkeypatch):
     common = [("model", "nets_of_ranks:plain"), ("model.classifier", "d")]
     common += [("training.max_steps", "9"), ("training.checkpoint_every", "4")]
     common += [("optimizer.lr", "0.02")]
-    settings = {name: [("method", name), *common, *OWN.get(name, [])] for name in METHODS}
+    settings = {name: [("method", name), *OWN.get(name, [])] for name in METHODS} | VARIANTS
+    settings = {name: [*own, *common] for name, own in settings.items()}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     (tmp_path / "tests.txt").write_text(str(Path(__file__).parent))
     run_python(TWO_RANKS, tmp_path, ranks=2)
     monkeypatch.chdir(tmp_path)
-    for name in METHODS:
+    for name in settings:
         two = weights(tmp_path / f"two-{name}")
         assert same(two, weights(tmp_path / f"cut-{name}")), name
         if name not in RANK_BY_RANK:

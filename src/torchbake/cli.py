@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from . import __version__, audit_command, commands, report_command
+from . import __version__, audit_command, commands, prepare_command, report_command
 from .commands import DEFAULT_RECIPE
 from .errors import Stopped, UserError, did_you_mean
 
@@ -154,6 +154,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     profile.add_argument("--out", type=Path, metavar="DIR", help="(default: runs/profile-RECIPE)")
     profile.set_defaults(command=commands.profile)
+
+    prepare_command.add_parser(subcommands)
 
     pack = subcommands.add_parser(
         "pack",

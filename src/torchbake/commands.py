@@ -205,7 +205,8 @@ def compare(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from .analysis.comparison import baseline_of, compared, find_runs, read_runs
-    from .analysis.experiments import check_budgets, plan, run_missing
+    from .analysis.experiments import run_missing
+    from .analysis.planning import check_budgets, plan
     from .analysis.report import write_report
     from .analysis.tables import as_markdown, write_comparison
     from .training.run_folder import describe_environment

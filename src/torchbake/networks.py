@@ -142,6 +142,11 @@ def _resnet(depth: int, num_classes: int, in_chans: int) -> nn.Module:
     )
 
 
+def resnet8(num_classes: int, in_chans: int = 3) -> nn.Module:
+    """ResNet-8 for 32×32 images: ResNet-20 with one block a stage, for studies without a GPU."""
+    return _resnet(8, num_classes, in_chans)
+
+
 def resnet20(num_classes: int, in_chans: int = 3) -> nn.Module:
     """ResNet-20 for 32×32 images (He et al., arXiv 1512.03385, section 4.2)."""
     return _resnet(20, num_classes, in_chans)
@@ -192,6 +197,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "preact_resnet18": preact_resnet18,
     "resnet20": resnet20,
     "resnet56": resnet56,
+    "resnet8": resnet8,
     "resnext152_32x4d": resnext152_32x4d,
     "small_cnn": small_cnn,
     "wide_resnet28_10": wide_resnet28_10,
