@@ -158,7 +158,7 @@ def stand_in(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     for folder in ("cifar100", "tiny-imagenet", "cub200", "dogs", "mit67", "imagenet"):
-        test = "val" if folder in ("tiny-imagenet", "imagenet") else "test"
+        test = "val" if folder == "imagenet" else "test"
         for split, count in (("train", 4), (test, 2)):
             for label in ("n01440764", "n01443537"):
                 path = root / folder / split / label
