@@ -23,7 +23,7 @@ from .memory import (
     normalised,
 )
 from .sources import Source, Split, open_source
-from .streaming import Key, Stream, middle, stream_loader, test_share
+from .streaming import Key, Stream, middle, share_tested, stream_loader
 from .subsets import restricted
 from .workers import usual_workers
 
@@ -84,7 +84,7 @@ class Data:
         parts = indices.split(batch_size) if len(indices) else ()
         own = (self.source.train, self.source.test)
         if self.pixels is not None and split in own:
-            pixels, share = self.pixels[own.index(split)], test_share(self.recipe)
+            pixels, share = self.pixels[own.index(split)], share_tested(self.recipe)
             for part in parts:
                 seen = middle(pixels[part], self.image_size, share) if share < 1 else pixels[part]
                 yield self._labelled(split, seen, part, device)

@@ -69,7 +69,9 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
         return batch if random is None or in_parts else augmented(batch, self.recipe, random)
 
     def _middle(self, pixels: UInt8[Tensor, "ch h w"]) -> UInt8[Tensor, "ch size size"]:
-        return middle(pixels, self.size, 1.0 if self.seed is not None else test_share(self.recipe))
+        return middle(
+            pixels, self.size, 1.0 if self.seed is not None else share_tested(self.recipe)
+        )
 
     def _random_part(self, index: int, numbers: list[float]) -> UInt8[Tensor, "ch size size"]:
         size, encoded = self.size, self.split.encoded
@@ -90,7 +92,7 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
         return part.flip(2) if self.recipe.flip and numbers[2] < 0.5 else part
 
 
-def test_share(recipe: DataRecipe) -> float:
+def share_tested(recipe: DataRecipe) -> float:
     """The share of a test image's shorter side that the model is given."""
     if recipe.crop_pct is not None:
         return recipe.crop_pct
