@@ -15,6 +15,7 @@ from typing import Any
 from audit_tables import as_markdown as audit_table
 from comparison_tables import COMPARISONS, STUDIES, of_method, of_study, of_variants, whole
 from evidence_tables import as_markdown as evidence_table
+from recipe_tables import as_markdown as recipe_table
 from solver_tables import SOLVER_TABLES
 
 ROOT = Path(__file__).parent.parent
@@ -194,6 +195,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     **dict.fromkeys(COMPARISONS, whole),
     **dict.fromkeys(STUDIES, of_study),
     "audit": audit_table,
+    "costs": recipe_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,
     "pages": _pages,

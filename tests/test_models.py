@@ -30,6 +30,13 @@ def test_small_image_networks_have_the_literatures_size(name, millions, features
     assert round(parameters / 1e6, 2) == millions
 
 
+def test_resnext152_has_the_published_size():
+    model = create_model("resnext152_32x4d", 1000, image_size=64)
+    assert model(torch.randn(2, 3, 64, 64)).features.shape == (2, 2048)
+    # ResNet-152 has 60.2; Xie et al. give each ResNeXt its ResNet's complexity.
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == 60.0
+
+
 def test_small_cnn_takes_tiny_grey_images():
     output = create_model("small_cnn", 10, in_chans=1, image_size=8)(torch.randn(3, 1, 8, 8))
     assert output.features.shape == (3, 64)

@@ -80,7 +80,14 @@ def test_mistakes_are_named_with_their_path(key, value, message):
 def test_impossible_combinations_are_refused():
     for overrides, message in (
         ([("schedule", "one-cycle"), ("schedule.warmup_steps", "5")], "schedule.warmup_steps"),
+        ([("schedule", "one-cycle"), ("schedule.warmup", "0.1")], "^schedule.warmup: must be 0"),
+        (
+            [("schedule.warmup_steps", "5"), ("schedule.warmup", "0.1")],
+            "warmup: give it or sch",
+        ),
         ([("data.crop", "resized"), ("data.in_memory", "true")], "data.in_memory"),
+        ([("data.crop_pct", "1.1")], "^data.crop_pct: input should be less than or equal to 1"),
+        ([("data.color_jitter", "2")], "^data.color_jitter: input should be less than or equal"),
         ([("model.classifier", "fc"), ("model.features", "pool")], "model.features"),
         ([("training.accumulate", "2"), ("method.partners", "4")], "training.accumulate"),
     ):

@@ -36,6 +36,13 @@ def test_warm_up_rises_linearly_in_steps_and_meets_the_schedule():
     assert drawn[10] == 0.1
 
 
+def test_warm_up_is_given_in_steps_or_as_a_share_of_the_run():
+    for start in (0.0, 0.1):
+        steps = rates(name="cosine", warmup_steps=5, warmup_start=start)
+        assert rates(name="cosine", warmup=0.05, warmup_start=start) == steps
+    assert len([rate for rate in rates(name="constant", warmup=0.2, total=50) if rate < 0.1]) == 10
+
+
 def test_one_cycle_peaks_where_it_is_told():
     drawn = rates(name="one-cycle", peak=0.3, warmup_start=0.1)
     assert drawn[0] == pytest.approx(0.01)

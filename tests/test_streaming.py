@@ -117,7 +117,7 @@ def test_a_random_part_is_what_torchvision_makes_of_the_same_box(tmp_path):
     recipe = DataRecipe(photographs(tmp_path, (50, 40)), image_size=32, crop="resized")
     data = prepare(recipe, quiet_progress)
     stream = Stream(data.source.train, recipe, 3, 32, seed=0)
-    numbers = [0.3, 0.6, 0, 0, 0] + [0.5] * 2 * ATTEMPTS
+    numbers = [0.3, 0.6, 0.0, 0.0, 0.0] + [0.5] * 2 * ATTEMPTS
     image = data.source.train.load(5)
     expected = F.resized_crop(image, *random_box(40, 50, numbers, 0.08), [32, 32], antialias=True)
     assert torch.equal(stream._random_part(5, numbers), expected)
@@ -129,6 +129,27 @@ def test_tests_see_the_middle_as_torchvision_takes_it(tmp_path):
     )
     (batch,) = data.test_batches(16, CPU)
     image = F.center_crop(F.resize(data.source.test.load(3), [64], antialias=True), [56])
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
+    torch.testing.assert_close(batch.images[3], (image / 255 - mean) / std, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("crop", "share", "larger", "in_memory"),
+    [("none", 0.8, 40, True), ("none", 0.8, 40, False), ("resized", 1.0, 32, False)],
+)
+def test_the_share_of_a_test_image_that_is_seen(tmp_path, crop, share, larger, in_memory):
+    recipe = DataRecipe(
+        photographs(tmp_path, (32, 32) if in_memory else (60, 50)),
+        image_size=32,
+        crop=crop,
+        crop_pct=share,
+        in_memory=in_memory,
+        workers=0,
+        cache=False,
+    )
+    data = prepare(recipe, quiet_progress)
+    (batch,) = data.test_batches(16, CPU)
+    image = F.center_crop(F.resize(data.source.test.load(3), [larger], antialias=True), [32])
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
     torch.testing.assert_close(batch.images[3], (image / 255 - mean) / std, atol=1e-5, rtol=0)
 

@@ -1,4 +1,4 @@
-"""Networks for small images that the literature uses and timm does not hold.
+"""Networks that the literature uses and timm does not hold, most of them for small images.
 
 Each ends in a linear layer, whose input are the pooled features.
 """
@@ -166,6 +166,19 @@ def densenet121_32(num_classes: int, in_chans: int = 3) -> nn.Module:
     return network
 
 
+def resnext152_32x4d(num_classes: int, in_chans: int = 3) -> nn.Module:
+    """ResNeXt-152 of 32 groups, 4 channels wide in the first stage (Xie et al., 1611.05431)."""
+    resnet: Any = timm.models.resnet
+    return resnet.ResNet(
+        resnet.Bottleneck,
+        layers=(3, 8, 36, 3),
+        cardinality=32,
+        base_width=4,
+        num_classes=num_classes,
+        in_chans=in_chans,
+    )
+
+
 def small_cnn(num_classes: int, in_chans: int = 1) -> nn.Module:
     """Three 3×3 convolutions and 64 features, for tiny greyscale images such as 8×8 digits."""
     layers: list[nn.Module] = []
@@ -185,6 +198,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet20": resnet20,
     "resnet56": resnet56,
     "resnet8": resnet8,
+    "resnext152_32x4d": resnext152_32x4d,
     "small_cnn": small_cnn,
     "wide_resnet28_10": wide_resnet28_10,
 }

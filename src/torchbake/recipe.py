@@ -30,6 +30,13 @@ class DataRecipe:
         min_scale: of the area, for `crop: resized`.
         flip: mirror half of the images.
         cutout: side in pixels of a square set to the mean; 0 for none.
+        crop_pct: share of the height and width of a test image that is looked at: its shorter side
+            becomes image_size / crop_pct pixels, of which the middle is taken. 0.875 makes 256 of
+            224. None: 0.875 for `crop: resized`, else 1.
+        color_jitter: training images' brightness, contrast and saturation are multiplied by factors
+            between 1 − this and 1 + this, in a random order; 0 for none.
+        lighting: standard deviation of the noise along the principal components of ImageNet's
+            colours (AlexNet's; 0.1 is usual), for 3 channels; 0 for none.
         mixup, cutmix: α of the Beta distribution that shares are drawn from (see `data.mixing`); 0
             for none. 0.2 and 1 in their papers on ImageNet. With both, either for each batch.
         mix_probability: of a batch being mixed, where one of these is set.
@@ -61,6 +68,9 @@ class DataRecipe:
     min_scale: Annotated[float, Gt(0), Le(1)] = 0.08
     flip: bool = False
     cutout: NotNegative = 0
+    crop_pct: Annotated[float, Gt(0), Le(1)] | None = None
+    color_jitter: Annotated[float, Ge(0), Le(1)] = 0.0
+    lighting: Annotated[float, Ge(0)] = 0.0
     mixup: Annotated[float, Ge(0)] = 0.0
     cutmix: Annotated[float, Ge(0)] = 0.0
     mix_probability: Annotated[float, Ge(0), Le(1)] = 1.0
@@ -125,6 +135,7 @@ class ScheduleRecipe:
 
     Attributes:
         warmup_steps: steps of linear rise at the start.
+        warmup: the same as a fraction of the run; one of the two.
         warmup_start: the first rate as a fraction of `lr`.
         milestones: for `step`: where the rate is multiplied by `gamma`, as fractions of the run.
         final: the last rate as a fraction of `lr`, for `cosine` and `one-cycle`.
@@ -135,6 +146,7 @@ class ScheduleRecipe:
 
     name: Literal["constant", "step", "cosine", "one-cycle"] = "cosine"
     warmup_steps: NotNegative = 0
+    warmup: Rate = 0.0
     warmup_start: Annotated[float, Ge(0), Le(1)] = 0.1
     milestones: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.5, 0.75)
     gamma: Annotated[float, Gt(0), Lt(1)] = 0.1
@@ -165,6 +177,8 @@ class TrainingRecipe:
         compile: compile the network, the method's targets and its loss by torch.compile.
         cuda_graphs: with `compile`, record the forward and backward pass once and replay it, which
             asks next to nothing of the host; for small steps. Without effect on other devices.
+        sync_batch_norm: batch normalisation over the images of all ranks, for CUDA devices; without
+            effect on a single process.
         report: whose figures stand for the run in comparisons: the `last` evaluation's, or those
             of the `best-on-test`, which is chosen on the test set, as published tables often do.
     """
@@ -186,6 +200,7 @@ class TrainingRecipe:
     channels_last: bool = True
     compile: bool = False
     cuda_graphs: bool = False
+    sync_batch_norm: bool = False
     report: Literal["last", "best-on-test"] = "last"
 
 

@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..recipe import DataRecipe
 from ..sampling import ClassGroupedBatchSampler
 from .cache import cache_folder
+from .colour import coloured
 from .memory import (
     LIMIT,
     augmentation_numbers,
@@ -22,7 +23,7 @@ from .memory import (
     normalised,
 )
 from .sources import Source, Split, open_source
-from .streaming import Key, Stream, stream_loader
+from .streaming import Key, Stream, middle, share_tested, stream_loader
 from .subsets import restricted
 from .workers import usual_workers
 
@@ -83,9 +84,10 @@ class Data:
         parts = indices.split(batch_size) if len(indices) else ()
         own = (self.source.train, self.source.test)
         if self.pixels is not None and split in own:
-            pixels = self.pixels[own.index(split)]
+            pixels, share = self.pixels[own.index(split)], share_tested(self.recipe)
             for part in parts:
-                yield self._labelled(split, pixels[part], part, device)
+                seen = middle(pixels[part], self.image_size, share) if share < 1 else pixels[part]
+                yield self._labelled(split, seen, part, device)
             return
         stream = Stream(split, self.recipe, self.channels, self.image_size, None)
         keys = [Key(0, part.tolist(), []) for part in parts]
@@ -109,7 +111,7 @@ def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Da
 
     Raises:
         UserError: see `open_source` and `restricted`; images of different sizes without
-            `image_size`, or of another one though `in_memory` is true.
+            `image_size`, or of another one though `in_memory` is true; lighting of grey images.
     """
     source = restricted(open_source(recipe), recipe)
     first = source.train.load(0)
@@ -120,6 +122,8 @@ def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Da
             f"data.image_size: give one: the images of '{recipe.name}' are not square, the first "
             f"has {height} × {width} pixels"
         )
+    if recipe.lighting and channels != 3:
+        raise UserError(f"data.lighting: needs images of 3 channels, these have {channels}")
     pixels = None
     if recipe.in_memory is not False and recipe.crop != "resized":
         limit = math.inf if recipe.in_memory else LIMIT
@@ -265,6 +269,8 @@ class TrainLoader:
         random = augmentation_numbers(indices, views, self.seed, epoch)
         if self.pixels is not None:
             pixels = augmented(pixels, recipe, random)
+        if recipe.color_jitter or recipe.lighting:
+            pixels = coloured(pixels.float(), recipe, indices, views, self.seed, epoch)
         images = normalised(pixels, self.data.mean, self.data.std)
         if recipe.cutout:
             images = cut_out(images, recipe.cutout, random)

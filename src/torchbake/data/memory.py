@@ -109,12 +109,14 @@ def channel_statistics(pixels: UInt8[Tensor, "n ch h w"]) -> tuple[list[float], 
 
 
 def normalised(
-    pixels: UInt8[Tensor, "n ch h w"], mean: Sequence[float], std: Sequence[float]
+    pixels: UInt8[Tensor, "n ch h w"] | Float[Tensor, "n ch h w"],
+    mean: Sequence[float],
+    std: Sequence[float],
 ) -> Float[Tensor, "n ch h w"]:
     """Pixels from 0 to 255 as floats: (pixel / 255 − mean) / std of each channel."""
     shift = torch.tensor(mean, device=pixels.device).view(-1, 1, 1) * 255
     scale = torch.tensor(std, device=pixels.device).view(-1, 1, 1) * 255
-    return pixels.float().sub_(shift).div_(scale)
+    return pixels.to(torch.float32, copy=True).sub_(shift).div_(scale)
 
 
 def augmented(

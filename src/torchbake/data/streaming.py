@@ -69,10 +69,9 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
         return batch if random is None or in_parts else augmented(batch, self.recipe, random)
 
     def _middle(self, pixels: UInt8[Tensor, "ch h w"]) -> UInt8[Tensor, "ch size size"]:
-        larger = self.size
-        if self.seed is None and self.recipe.crop == "resized":
-            larger = round(self.size / 0.875)
-        return F.center_crop(F.resize(pixels, [larger], antialias=True), [self.size])
+        return middle(
+            pixels, self.size, 1.0 if self.seed is not None else share_tested(self.recipe)
+        )
 
     def _random_part(self, index: int, numbers: list[float]) -> UInt8[Tensor, "ch size size"]:
         size, encoded = self.size, self.split.encoded
@@ -91,6 +90,20 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
         part = F.crop(pixels[None], *box).contiguous(memory_format=torch.channels_last)
         part = F.resize(part, [size, size], antialias=True)[0]
         return part.flip(2) if self.recipe.flip and numbers[2] < 0.5 else part
+
+
+def share_tested(recipe: DataRecipe) -> float:
+    """The share of a test image's shorter side that the model is given."""
+    if recipe.crop_pct is not None:
+        return recipe.crop_pct
+    return 0.875 if recipe.crop == "resized" else 1.0
+
+
+def middle(
+    pixels: UInt8[Tensor, "*n ch h w"], size: int, share: float
+) -> UInt8[Tensor, "*n ch size size"]:
+    """The middle square of images, of which it has this share of the shorter side, resized."""
+    return F.center_crop(F.resize(pixels, [round(size / share)], antialias=True), [size])
 
 
 def random_box(

@@ -144,7 +144,7 @@ def _check_finite(parts: Parts, state: State) -> None:
 def _not_finite(what: str, state: State) -> UserError:
     return UserError(
         f"{what} at step {state.step:,}: try a smaller optimizer.lr, optimizer.clip_grad_norm or "
-        "schedule.warmup_steps; the last checkpoint is kept"
+        "schedule.warmup; the last checkpoint is kept"
     )
 
 

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
+import timm.layers
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -96,8 +98,37 @@ def computed(method: Method, wrapped: nn.Module, recipe: TrainingRecipe) -> Call
 
 
 def placed(model: Classifier, recipe: Recipe, ranks: Ranks) -> Classifier:
-    """The network on its device, in the recipe's memory format."""
+    """The network on its device, in the recipe's memory format, ready for so many ranks.
+
+    Raises:
+        UserError: batch normalisation is to be shared by ranks without CUDA devices.
+    """
+    if recipe.training.sync_batch_norm and ranks.world_size > 1:
+        if ranks.device.type != "cuda":
+            raise UserError(
+                "training.sync_batch_norm: needs CUDA devices for its ranks, set it to false on "
+                f"'{ranks.device.type}'"
+            )
+        model = with_shared_statistics(model)
     return model.to(ranks.device).to(memory_format=memory_format(recipe))
+
+
+def with_shared_statistics(model: Classifier) -> Classifier:
+    """The same network and parameters, batch normalisation computed over all ranks' images.
+
+    Raises:
+        UserError: the layer that the features are taken from is one that is replaced.
+    """
+    layer = model.network.get_submodule(str(model.layer))
+    # timm's, since torch's own would leave out activations that timm's layers have within them.
+    layers: Any = timm.layers
+    model.network = layers.convert_sync_batchnorm(model.network)
+    if model.network.get_submodule(str(model.layer)) is not layer:
+        raise UserError(
+            f"training.sync_batch_norm: would replace '{model.layer}', where the features are "
+            "taken; name another model.features"
+        )
+    return model
 
 
 def memory_format(recipe: Recipe) -> torch.memory_format:

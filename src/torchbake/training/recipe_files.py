@@ -170,8 +170,11 @@ def _check_combinations(recipe: Recipe, method: Method) -> None:
             raise UserError(
                 f"data.{key}: method '{recipe.method['name']}' takes no mixed images; {able} do"
             )
-    if schedule.name == "one-cycle" and schedule.warmup_steps:
-        raise UserError("schedule.warmup_steps: must be 0 for one-cycle, which rises by itself")
+    for key in ("warmup_steps", "warmup"):
+        if schedule.name == "one-cycle" and getattr(schedule, key):
+            raise UserError(f"schedule.{key}: must be 0 for one-cycle, which rises by itself")
+    if schedule.warmup_steps and schedule.warmup:
+        raise UserError("schedule.warmup: give it or schedule.warmup_steps, not both")
     optimizer = recipe.optimizer
     if optimizer.name == "sgd" and optimizer.nesterov and not optimizer.momentum:
         raise UserError("optimizer.nesterov: needs optimizer.momentum above 0")

@@ -8,7 +8,8 @@ from ..recipe import ScheduleRecipe
 def learning_rate(schedule: ScheduleRecipe, lr: float, step: int, total: int) -> float:
     """The learning rate of update `step` (from 0) of `total`.
 
-    During the first `warmup_steps` it rises linearly from `warmup_start × lr`; then
+    During the first `warmup_steps`, or the share `warmup` of all, it rises linearly from
+    `warmup_start × lr`; then
 
     * `constant`: it stays at `lr`;
     * `step`: it is multiplied by `gamma` from each milestone on (a fraction of `total`);
@@ -16,15 +17,16 @@ def learning_rate(schedule: ScheduleRecipe, lr: float, step: int, total: int) ->
     * `one-cycle`: it rises along half a cosine from `warmup_start × lr` until `peak × total`,
       and falls likewise to `final × lr` (Smith and Topin, 1708.07120).
     """
-    if step < schedule.warmup_steps:
+    warmup = schedule.warmup_steps or round(schedule.warmup * total)
+    if step < warmup:
         start = schedule.warmup_start
-        return lr * (start + (1 - start) * step / schedule.warmup_steps)
+        return lr * (start + (1 - start) * step / warmup)
     if schedule.name == "constant":
         return lr
     if schedule.name == "step":
         passed = sum(step >= milestone * total for milestone in schedule.milestones)
         return lr * schedule.gamma**passed
-    done = (step - schedule.warmup_steps) / max(total - schedule.warmup_steps, 1)
+    done = (step - warmup) / max(total - warmup, 1)
     if schedule.name == "one-cycle":
         if done < schedule.peak:
             return lr * _between(schedule.warmup_start, 1.0, done / schedule.peak)
