@@ -13,7 +13,13 @@ from PIL import Image
 from reference import clustered
 from training_runs import QUIET, recipe
 
-from torchbake.analysis.inspector import Settings, inspected, settings_of, training_batch
+from torchbake.analysis.inspector import (
+    Settings,
+    inspected,
+    remark_on,
+    settings_of,
+    training_batch,
+)
 from torchbake.analysis.outputs import Outputs, outputs_of, pictures_of
 from torchbake.analysis.own_images import UNLABELLED, find_images
 from torchbake.analysis.page import render
@@ -102,6 +108,12 @@ def test_batch_is_the_first_of_the_training_in_class_groups(finished):
     assert sum(len(set(group)) == 1 for group in labels.view(-1, 4).tolist()) >= 12
     assert settings_of(opened.recipe) == Settings(4.0, 0.5, 0.3)
     assert settings_of(recipe(("method", "cross-entropy"))) == PAPER
+
+
+def test_targets_that_the_run_was_not_taught_are_named_as_such():
+    assert remark_on(recipe(("method", "bake-plus"))) == ""
+    assert "not trained by BAKE" in remark_on(recipe(("method", "cross-entropy")))
+    assert "further settings" in remark_on(recipe(("method.memory", "100")))
 
 
 def test_outputs_that_are_too_large_lie_in_a_file(finished, monkeypatch):

@@ -32,6 +32,13 @@ def test_bake(example):
     assert method.partners == 3
 
 
+def test_bake_plus(example):
+    model, batch, logits, features, labels = example
+    method = METHODS["bake-plus"]()
+    assert_value(method(model, batch), BAKELoss(4.0, 0.5, 1.0, 0.1)(logits, labels, features))
+    assert method.partners == 0  # ordinary shuffled batches
+
+
 def test_max_entropy(example):
     model, batch, logits, _, labels = example
     rows = soft(logits).tolist()
@@ -40,7 +47,9 @@ def test_max_entropy(example):
     assert_value(step, ce(logits, labels) - 0.3 * entropy)
 
 
-@pytest.mark.parametrize("name", ["cross-entropy", "label-smoothing", "max-entropy", "bake"])
+@pytest.mark.parametrize(
+    "name", ["cross-entropy", "label-smoothing", "max-entropy", "bake", "bake-plus"]
+)
 def test_mixed_images_have_mixed_labels(example, name):
     model, batch, *_ = example
     one_hot = F.one_hot(batch.labels, 10).float()

@@ -36,11 +36,24 @@ NOT_BAKE = (
     "This run was not trained by BAKE: here is what BAKE would have taught at the paper's settings."
 )
 
+NOT_PLAIN = (
+    "This run's targets were made with further settings of method bake, such as a memory; here is "
+    "what BAKE would have taught without them."
+)
+
 
 def bake_of(recipe: Recipe) -> BAKE:
     """The recipe's method if it is BAKE, else BAKE as it is by default."""
     method = make_method(recipe.method)
     return method if isinstance(method, BAKE) else BAKE()
+
+
+def remark_on(recipe: Recipe) -> str:
+    """What is to be said of targets that the page recomputes but the run was not taught; or ""."""
+    method = make_method(recipe.method)
+    if not isinstance(method, BAKE):
+        return NOT_BAKE
+    return "" if method.plain else NOT_PLAIN
 
 
 def settings_of(recipe: Recipe) -> Settings:
@@ -138,7 +151,8 @@ def write_inspection(
     """
     opened = open_run(run.path, ema=ema, device_name=device_name, console=console)
     data = opened.data
-    notes = [] if opened.recipe.method["name"] == "bake" else [NOT_BAKE]
+    remark = remark_on(opened.recipe)
+    notes = [remark] if remark else []
     if images is None:
         split = data.source.train
         batch = training_batch(opened, min(size, len(split)))

@@ -17,7 +17,7 @@ from ..training.run_folder import RunFolder
 from . import charts
 from .comparison import Row, baseline_of, compared, read_runs, variants_of
 from .diagnosis import confusions, reliability
-from .inspector import NOT_BAKE, inspected, names_of, settings_of, training_batch
+from .inspector import inspected, names_of, remark_on, settings_of, training_batch
 from .outputs import outputs_of, pictures_of
 from .page import render
 from .pictures import sprite
@@ -105,7 +105,7 @@ def write_report(
         charts=_charts(variants, records),
         rows=[_row(row) for row in rows],
         axis=_axis(rows),
-        not_bake=NOT_BAKE,
+        remark=remark_on(recipe),
         baseline=baseline,
         top1_title=top1_title(recipe.training.report),
         remarks=" ".join(remarks(rows, recipe.training.report)),

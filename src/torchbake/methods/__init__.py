@@ -1,6 +1,7 @@
 """Training objectives by name: each says how batches are drawn and what one step computes."""
 
 from .bake import BAKE
+from .bake_plus import BAKEPlus
 from .base import Batch, Method, Step, Task
 from .byot import BYOT
 from .cross_entropy import CrossEntropy
@@ -19,6 +20,7 @@ from .tf_kd import TfKDSelf, TfKDVirtual
 
 METHODS: dict[str, type[Method]] = {
     "bake": BAKE,
+    "bake-plus": BAKEPlus,
     "byot": BYOT,
     "cross-entropy": CrossEntropy,
     "cs-kd": CSKD,
