@@ -1,5 +1,9 @@
 """The contact sheet of an audit in a real browser."""
 
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import pytest
 from browser import faults_of_access, no_wider_than_its_window, without_picture
 from test_audit import FILES, ODD, odd_audit
@@ -123,6 +127,29 @@ def test_decisions_on_images_that_are_not_on_the_page_stay(sheet, opened_page, t
         path.write_text(page_of(audit, 12), encoding="utf-8")
         page.reload()
         assert counts(page) == "5 of 12 decided: 1 kept, 0 changed, 4 dropped"
+
+
+def test_a_page_that_is_given_an_empty_storage_replaces_nothing_in_it(sheet, browser):
+    path, _ = sheet
+    whole = path.read_text(encoding="utf-8")
+    handler = partial(SimpleHTTPRequestHandler, directory=path.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, browser.new_context() as context:
+        Thread(target=server.serve_forever, daemon=True).start()
+
+        def opened(keys, text=whole):
+            path.write_text(text, encoding="utf-8")
+            page = context.new_page()
+            page.goto(f"http://127.0.0.1:{server.server_port}/{path.name}")
+            before = counts(page)
+            for key in keys:
+                page.keyboard.press(key)
+            return before
+
+        opened("d")
+        blind = whole.replace("Object.keys(localStorage)", "[]")
+        assert opened("jjk", blind).startswith("0 of 12")
+        assert opened("") == "2 of 12 decided: 1 kept, 0 changed, 1 dropped"
+        server.shutdown()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

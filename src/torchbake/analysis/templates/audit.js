@@ -7,11 +7,18 @@ let current = -1;
 
 // Decisions by image: what to do, its class, and its file and class in the data. Those on images
 // that another page of this audit shows stay. A page opened as a file may be refused its storage;
-// then decisions last as long as the page.
-let kept = {};
+// then decisions last as long as the page. Chromium 156 now and then gives a file's page an empty
+// storage for as long as it is open: so each decision has a key of its own, or the next one would
+// replace all earlier ones by itself, and the tab's history keeps them as well, for a reload.
+const prefix = `${data.key}:`;
 let refused = false;
 let unsaved = false;
-try { kept = JSON.parse(localStorage.getItem(data.key)) ?? {}; } catch { refused = true; }
+let kept = {};
+try {
+  const keys = Object.keys(localStorage).filter((key) => key.startsWith(prefix));
+  kept = Object.fromEntries(keys.map((key) => [key.slice(prefix.length), JSON.parse(localStorage.getItem(key))]));
+} catch { refused = true; }
+kept = { ...history.state?.[data.key], ...kept };
 const shown = new Set(data.cards.map((card) => String(card.index)));
 const elsewhere = Object.keys(kept).filter((index) => !shown.has(index)).length;
 
@@ -38,7 +45,11 @@ function store() {
     if (made) kept[card.index] = [made, selects[number].value, card.file, card.in_data];
   });
   unsaved = true;
-  try { localStorage.setItem(data.key, JSON.stringify(kept)); } catch { refused = true; }
+  // Some browsers refuse many in a short time; the next one brings all.
+  try { history.replaceState({ [data.key]: kept }, ""); } catch { /* stored below */ }
+  try {
+    for (const [index, decision] of Object.entries(kept)) localStorage.setItem(prefix + index, JSON.stringify(decision));
+  } catch { refused = true; }
 }
 
 function count() {
