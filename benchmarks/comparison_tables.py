@@ -15,7 +15,7 @@ COMPARISONS = {
 }
 """Files of results, and what they are of."""
 
-STUDIES = ("variants_digits", "variants_noise", "variants_cifar")
+STUDIES = ("variants_digits", "variants_noise", "variants_cifar", "variants_later")
 """Files of results of docs/variants.md."""
 
 

@@ -108,6 +108,7 @@ def test_batch_is_the_first_of_the_training_in_class_groups(finished):
     assert sum(len(set(group)) == 1 for group in labels.view(-1, 4).tolist()) >= 12
     assert settings_of(opened.recipe) == Settings(4.0, 0.5, 0.3)
     assert settings_of(recipe(("method", "cross-entropy"))) == PAPER
+    assert settings_of(recipe(("method", "bake-plus"))) == Settings(4.0, 0.5, 0.05)
 
 
 def test_targets_that_the_run_was_not_taught_are_named_as_such():

@@ -35,7 +35,9 @@ def test_bake(example):
 def test_bake_plus(example):
     model, batch, logits, features, labels = example
     method = METHODS["bake-plus"]()
-    assert_value(method(model, batch), BAKELoss(4.0, 0.5, 1.0, 0.1)(logits, labels, features))
+    for progress, sharpness in ((0.0, 1.0), (0.5, 0.05**0.5), (1.0, 0.05)):
+        loss = BAKELoss(affinity_temperature=sharpness)(logits, labels, features)
+        assert_value(method(model, batch._replace(progress=progress)), loss)
     assert method.partners == 0  # ordinary shuffled batches
 
 

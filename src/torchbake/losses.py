@@ -157,15 +157,28 @@ class BAKELoss(nn.Module):
         self.equal_counts = equal_counts
 
     def terms(
-        self, logits: Float[Tensor, "n c"], target: Tensor, features: Float[Tensor, "n d"]
+        self,
+        logits: Float[Tensor, "n c"],
+        target: Tensor,
+        features: Float[Tensor, "n d"],
+        *,
+        omega: float | None = None,
+        affinity_temperature: float | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """The summands of the loss by name: `cross_entropy` and `distillation` (λ included)."""
+        """The summands of the loss by name: `cross_entropy` and `distillation` (λ included).
+
+        Args:
+            logits, target, features: as for the call.
+            omega, affinity_temperature: in place of the loss's own, for a schedule of them.
+        """
         finish = start_targets(
             logits,
             features,
             temperature=self.temperature,
-            omega=self.omega,
-            affinity_temperature=self.affinity_temperature,
+            omega=self.omega if omega is None else omega,
+            affinity_temperature=(
+                self.affinity_temperature if affinity_temperature is None else affinity_temperature
+            ),
             group=self.group,
             solver=self.solver,
             gather_dtype=self.gather_dtype,

@@ -36,7 +36,7 @@ NOT_BAKE = (
     "This run was not trained by BAKE: here is what BAKE would have taught at the paper's settings."
 )
 
-NOT_PLAIN = (
+NOT_FROM_BATCH = (
     "This run's targets were made with further settings of method bake, such as a memory; here is "
     "what BAKE would have taught without them."
 )
@@ -53,13 +53,15 @@ def remark_on(recipe: Recipe) -> str:
     method = make_method(recipe.method)
     if not isinstance(method, BAKE):
         return NOT_BAKE
-    return "" if method.plain else NOT_PLAIN
+    return "" if method.from_batch else NOT_FROM_BATCH
 
 
 def settings_of(recipe: Recipe) -> Settings:
-    """Those of `bake_of`."""
-    loss = bake_of(recipe).objective
-    return Settings(loss.temperature, loss.omega, loss.affinity_temperature)
+    """Those of `bake_of` at the end of the run."""
+    method = bake_of(recipe)
+    loss = method.objective
+    sharpness = method.final_affinity_temperature or loss.affinity_temperature
+    return Settings(loss.temperature, loss.omega, sharpness)
 
 
 def training_batch(opened: OpenedRun, size: int) -> Int[Tensor, " n"]:

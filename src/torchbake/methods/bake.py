@@ -93,7 +93,7 @@ class BAKE(Method):
         self.ema_decay = ema_decay
         self.memory: Memory | None = None
         self.average: nn.Module | None = None
-        self._uncompiled: Callable[..., Tensor] = self._targets
+        self._variant: Callable[..., Tensor] = self._targets
         self.objective = BAKELoss(
             temperature,
             omega,
@@ -103,23 +103,30 @@ class BAKE(Method):
             gather_dtype=getattr(torch, gather_dtype) if gather_dtype else None,
             equal_counts=True,  # the trainer gives every rank as many images
         )
+        self._terms: Callable[..., dict[str, Tensor]] = self.objective.terms
 
     @property
-    def plain(self) -> bool:
-        """Whether the targets are those of `bake_targets`."""
+    def from_batch(self) -> bool:
+        """Whether the targets are those of `bake_targets`, with settings that may change."""
         return (
-            self.final_affinity_temperature is None
-            and not (self.omega_warmup or self.label_share or self.memory_size)
+            not (self.label_share or self.memory_size)
             and self.neighbours == "all"
             and self.ema_decay is None
         )
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether ω or T_a change during the run."""
+        return self.final_affinity_temperature is not None or self.omega_warmup > 0
+
     def setup(self, task: Task) -> None:
         if self.across_ranks and dist.is_available() and dist.is_initialized():
             self.objective.group = dist.group.WORLD
-        if not self.plain:
-            # A compiled graph cannot hold settings that change from step to step.
-            self._uncompiled = torch.compiler.disable(self._targets)  # slow to import
+        # A compiled graph cannot hold settings that change from step to step. Slow to import.
+        if not self.from_batch:
+            self._variant = torch.compiler.disable(self._targets)
+        elif self.scheduled:
+            self._terms = torch.compiler.disable(self.objective.terms)
         if self.memory_size:
             self.memory = Memory(self.memory_size, task.num_features, task.num_classes)
         if self.ema_decay is not None:
@@ -129,8 +136,9 @@ class BAKE(Method):
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         features, logits = model(batch.images)
-        if self.plain:
-            terms = self.objective.terms(logits, batch.targets, features)
+        if self.from_batch:
+            now = self._now(batch.progress) if self.scheduled else {}
+            terms = self._terms(logits, batch.targets, features, **now)
         else:
             if self.average is not None:
                 self._follow(model, self.average)
@@ -138,7 +146,7 @@ class BAKE(Method):
                     features, teaching = self.average(batch.images)
             else:
                 teaching = logits
-            targets = self._uncompiled(teaching.detach(), features.detach(), batch)
+            targets = self._variant(teaching.detach(), features.detach(), batch)
             soft = distillation_loss(logits, targets, self.objective.temperature)
             hard = cross_entropy(logits, batch.targets)
             terms = {"cross_entropy": hard, "distillation": self.objective.weight * soft}
@@ -165,19 +173,23 @@ class BAKE(Method):
         first = 0
         if self.objective.group is not None:
             own, first = all_ranks, dist.get_rank() * n
-        temperature = self.objective.affinity_temperature
-        if self.final_affinity_temperature is not None:
-            temperature *= (self.final_affinity_temperature / temperature) ** batch.progress
         targets = taught_targets(
             own,
             None if self.memory is None else self.memory.lesson(),
-            omega=self.objective.omega * _risen(batch.progress, self.omega_warmup),
-            affinity_temperature=temperature,
             neighbours=self.neighbours,
+            **self._now(batch.progress),
         )
         if self.memory is not None:
             self.memory.write(all_ranks)
         return targets[first : first + n]
+
+    def _now(self, progress: float) -> dict[str, float]:
+        """ω and T_a at this point of the run."""
+        temperature = self.objective.affinity_temperature
+        if self.final_affinity_temperature is not None:
+            temperature *= (self.final_affinity_temperature / temperature) ** progress
+        omega = self.objective.omega * _risen(progress, self.omega_warmup)
+        return {"omega": omega, "affinity_temperature": temperature}
 
     @torch.no_grad()
     def _follow(self, model: nn.Module, average: nn.Module) -> None:
