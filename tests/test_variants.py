@@ -202,13 +202,17 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_variants_train_compiled(tmp_path):
-    """As they are on their own: with shapes unchecked, which the compiler cannot take."""
+    """As they are on their own: with shapes unchecked, which the compiler cannot take.
+
+    Nothing is compiled anew as ω, λ and T_a move.
+    """
     run_python(
         """
         import warnings
         from pathlib import Path
         from rich.console import Console
         from torchbake.training.loop import train
+        from torch._dynamo.utils import counters
         from torchbake.training.recipe_files import load_recipe
         own = [("method.memory", "100"), ("method.omega_warmup", "0.5"),
                ("method.final_affinity_temperature", "0.05"), ("method.ema_decay", "0.9"),
@@ -221,6 +225,8 @@ def test_variants_train_compiled(tmp_path):
                 figures[compiled] = train(recipe, Path(compiled), console=Console(quiet=True))
         difference = figures["true"]["nll"] - figures["false"]["nll"]
         assert abs(difference) < 1e-3, figures
+        graphs = counters["stats"]["unique_graphs"]
+        assert 0 < graphs < 4, graphs  # none anew as the schedules move
         """,
         tmp_path,
     )

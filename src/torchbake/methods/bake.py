@@ -16,6 +16,8 @@ from ..solvers import Solver
 from ..teaching import Lesson, Memory, taught_targets
 from .base import Batch, Method, Step, Task
 
+Terms = dict[str, Float[Tensor, ""]]
+
 
 class BAKE(Method):
     """Cross-entropy plus the distance to the batch's ensembled predictions (see `BAKELoss`).
@@ -93,7 +95,7 @@ class BAKE(Method):
         self.ema_decay = ema_decay
         self.memory: Memory | None = None
         self.average: nn.Module | None = None
-        self._variant: Callable[..., Tensor] = self._targets
+        self._uncompiled: Callable[..., Terms] = self._varied
         self.objective = BAKELoss(
             temperature,
             omega,
@@ -103,7 +105,6 @@ class BAKE(Method):
             gather_dtype=getattr(torch, gather_dtype) if gather_dtype else None,
             equal_counts=True,  # the trainer gives every rank as many images
         )
-        self._terms: Callable[..., dict[str, Tensor]] = self.objective.terms
 
     @property
     def from_batch(self) -> bool:
@@ -115,18 +116,20 @@ class BAKE(Method):
         )
 
     @property
-    def scheduled(self) -> bool:
-        """Whether ω or T_a change during the run."""
-        return self.final_affinity_temperature is not None or self.omega_warmup > 0
+    def varied(self) -> bool:
+        """Whether anything is other than in the paper, but for the values of its settings."""
+        return (
+            not self.from_batch
+            or self.final_affinity_temperature is not None
+            or self.omega_warmup + self.weight_warmup > 0
+        )
 
     def setup(self, task: Task) -> None:
         if self.across_ranks and dist.is_available() and dist.is_initialized():
             self.objective.group = dist.group.WORLD
-        # A compiled graph cannot hold settings that change from step to step. Slow to import.
-        if not self.from_batch:
-            self._variant = torch.compiler.disable(self._targets)
-        elif self.scheduled:
-            self._terms = torch.compiler.disable(self.objective.terms)
+        if self.varied:
+            # A compiled graph cannot hold settings that change from step to step.
+            self._uncompiled = torch.compiler.disable(self._varied)  # slow to import
         if self.memory_size:
             self.memory = Memory(self.memory_size, task.num_features, task.num_classes)
         if self.ema_decay is not None:
@@ -136,24 +139,37 @@ class BAKE(Method):
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         features, logits = model(batch.images)
-        if self.from_batch:
-            now = self._now(batch.progress) if self.scheduled else {}
-            terms = self._terms(logits, batch.targets, features, **now)
+        if not self.varied:
+            terms = self.objective.terms(logits, batch.targets, features)
+        elif self.average is None:
+            terms = self._uncompiled(logits, logits, features, batch)
         else:
-            if self.average is not None:
-                self._follow(model, self.average)
-                with torch.no_grad():
-                    features, teaching = self.average(batch.images)
-            else:
-                teaching = logits
-            targets = self._variant(teaching.detach(), features.detach(), batch)
+            self._follow(model, self.average)
+            with torch.no_grad():
+                features, teaching = self.average(batch.images)
+            terms = self._uncompiled(logits, teaching, features, batch)
+        return Step(terms["cross_entropy"] + terms["distillation"], logits, terms)
+
+    def _varied(
+        self,
+        logits: Float[Tensor, "n c"],
+        teaching: Float[Tensor, "n c"],
+        features: Float[Tensor, "n d"],
+        batch: Batch,
+    ) -> Terms:
+        """The summands of the loss; `teaching` are the logits of which the targets are made."""
+        if self.from_batch:
+            now = self._now(batch.progress)
+            terms = self.objective.terms(logits, batch.targets, features, **now)
+        else:
+            targets = self._targets(teaching.detach(), features.detach(), batch)
             soft = distillation_loss(logits, targets, self.objective.temperature)
             hard = cross_entropy(logits, batch.targets)
             terms = {"cross_entropy": hard, "distillation": self.objective.weight * soft}
         if self.weight_warmup:
             risen = _risen(batch.progress, self.weight_warmup)
             terms["distillation"] = risen * terms["distillation"]
-        return Step(terms["cross_entropy"] + terms["distillation"], logits, terms)
+        return terms
 
     @torch.no_grad()
     def _targets(
