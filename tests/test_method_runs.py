@@ -171,4 +171,5 @@ for name, overrides in json.loads(Path("settings.json").read_text()).items():
         first = value.detach().double()
         dist.broadcast(first, 0)
         assert torch.equal(first, value.double()), (name, key)
+dist.destroy_process_group()
 """
