@@ -23,6 +23,7 @@ from evidence_rows import ROWS, Wanted
 from provenance import write_results
 from rich.console import Console
 
+from torchbake.analysis.comparison import read_runs
 from torchbake.analysis.experiments import run_missing
 from torchbake.analysis.planning import Run, plan
 from torchbake.errors import Stopped, UserError
@@ -48,7 +49,7 @@ def main() -> None:
         write_results("evidence", _merged(_known(), [record]))
 
     for row, runs in planned.items():  # finished in an earlier call, perhaps for another $OUT
-        known = {(r["row"], r["seed"]) for r in _known()}
+        known = {(r["variant"], r["seed"]) for r in _known()}
         for run in runs:
             if run.folder.result.is_file() and (row.name, run.recipe.seed) not in known:
                 keep(run)
@@ -106,20 +107,15 @@ def _runs(
 
 
 def _record(row: Wanted, run: Run) -> dict[str, Any]:
-    """What a finished run comes to."""
+    """What a finished run comes to, as a comparison reads it, and on what it was done."""
     result = json.loads(run.folder.result.read_text(encoding="utf-8"))
     environment = json.loads(run.folder.environment.read_text(encoding="utf-8"))
+    record, *_ = read_runs([run.folder], [row.name])  # behind it that of averaged weights, if any
     return {
-        "row": row.name,
-        "seed": run.recipe.seed,
-        "report": run.recipe.training.report,
-        **{name: result["last"][name] for name in ("top1", "nll", "ece")},
-        "best_on_test": result["best_on_test"]["top1"],
-        "images": result["images"],
-        "forwards": result["forwards"],
-        "seconds": result["seconds"],
+        **record,
+        "last_top1": result["last"]["top1"],
         "precision": run.recipe.training.precision,
-        **{key: environment[key] for key in ("processor", "cores", "gpus", "commit")},
+        **{key: environment[key] for key in ("processor", "cores", "gpus")},
         "torch": environment["packages"]["torch"],
     }
 
@@ -135,9 +131,9 @@ def _known() -> list[dict[str, Any]]:
 
 def _merged(known: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows by name and seed, the newer ones in place of the older, in the order of ROWS."""
-    rows = {(row["row"], row["seed"]): row for row in [*known, *new]}
+    rows = {(row["variant"], row["seed"]): row for row in [*known, *new]}
     order = [row.name for row in ROWS]
-    return sorted(rows.values(), key=lambda row: (order.index(row["row"]), row["seed"]))
+    return sorted(rows.values(), key=lambda row: (order.index(row["variant"]), row["seed"]))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,11 @@ class Wanted(NamedTuple):
     def table(self) -> str:
         return self.name.partition("/")[0]
 
+    @property
+    def baseline(self) -> str:
+        """The name of the row that it is measured against."""
+        return f"{self.name.removesuffix(self.variant)}cross-entropy"
+
 
 # Top-1 error in percent, from the README of `small_scale` in yxgeee/BAKE.
 ERRORS = {
@@ -66,7 +71,7 @@ RIVALS = {
     "byot": None,
     "tf-kd-virtual": None,
     "cross-entropy:data.mixup=1": None,
-    f"bake:partners=0:{CUTMIX}": None,
+    f"bake-plus:{CUTMIX}": None,
 }
 
 

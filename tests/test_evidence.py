@@ -57,7 +57,7 @@ def test_rows_are_run_and_written_one_by_one(tmp_path, pictures):
     assert status == 0, told
     written = json.loads((tmp_path / "out" / "evidence.json").read_text())["rows"]
     new = [row for row in written if row["overrides"]]
-    assert [(row["row"], row["seed"]) for row in new] == [(r, 0) for r in rows]
+    assert [(row["variant"], row["seed"]) for row in new] == [(r, 0) for r in rows]
     assert {row["images"] for row in new} == {128}
     assert all(row["commit"] and row["torch"] and 0 <= row["top1"] <= 100 for row in new)
     table = evidence_tables.as_markdown(new, "reduced")
@@ -66,6 +66,50 @@ def test_rows_are_run_and_written_one_by_one(tmp_path, pictures):
     status, told = evidence(tmp_path, *command)  # all is there
     assert status == 0
     assert "2 of 2 runs are finished already" in told
+
+
+def record(variant, seed, top1, images=100):
+    figures = {
+        "top1": float(top1),
+        "last_top1": top1 - 1.0,
+        "nll": 1.5,
+        "ece": 9.0,
+        "seconds": 1800.0,
+    }
+    counts = {"images": images, "forwards": images, "teacher_images": 0, "trained_parameters": 1}
+    machine = {"processor": "CPU", "cores": 2, "gpus": [], "commit": "c", "torch": "2"}
+    kept = {"variant": variant, "seed": seed, "report": "last", "precision": "float32"}
+    return kept | figures | counts | machine | {"peak_memory": 1}
+
+
+def cells_of(table, name):
+    lines = [[c.strip() for c in line.split("|")] for line in table.splitlines()]
+    return next(dict(zip(lines[0], line, strict=True)) for line in lines if line[1:2] == [name])
+
+
+def test_rows_stand_against_their_own_baseline():
+    records = [
+        *(record("reduced/cross-entropy", seed, top1) for seed, top1 in enumerate((60, 62, 64))),
+        *(record("reduced/bake", seed, top1) for seed, top1 in enumerate((61, 64, 67))),
+        *(record("reduced/cs-kd", seed, 99) for seed in (1, 2)),
+        record("reduced/bake:training.epoch=anchors", 0, 63, images=400),
+        record("paper/cifar100/resnet18/cross-entropy", 0, 10),
+        record("paper/cifar100/resnet18/bake", 0, 80, images=400),
+    ]
+    table = evidence_tables.as_markdown(records, "reduced")
+    bake = cells_of(table, "bake")
+    assert bake["ours, top-1 %"] == "64.00 ± 1.73"
+    assert bake["over cross-entropy (p)"] == "+2.00 (0.074)"  # t = 2 √3 of 2 degrees
+    assert bake["hours"] == "0.50"
+    assert cells_of(table, "cs-kd")["over cross-entropy (p)"].startswith("+36.00")  # its own seeds
+    assert cells_of(table, "bake, training.epoch=anchors ‡")["seeds"] == "1"
+    assert set(cells_of(table, "dlb").values()) == {"dlb", ""}
+    assert "reported top-1 %" not in bake
+    paper = cells_of(evidence_tables.as_markdown(records, "paper"), "cifar100/resnet18/bake ‡")
+    assert (paper["reported top-1 %"], paper["ours, top-1 %"]) == ("78.72", "80.00")
+    assert (paper["last step"], paper["over cross-entropy (p)"]) == ("79.00", "")  # of one seed
+    equal = evidence_tables.as_markdown([], "equal")
+    assert "last step" not in cells_of(equal, "cifar100/resnet18/bake")
 
 
 def test_the_time_limit_ends_what_is_at_work(tmp_path, pictures):
