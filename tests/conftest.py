@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from browser import browser, opened_page  # noqa: F401 (fixtures)
+from helpers.browser import browser, opened_page  # noqa: F401 (fixtures)
 from jaxtyping import config, install_import_hook
 
 install_import_hook("torchbake", "beartype.beartype")
@@ -28,15 +28,11 @@ def unchecked():
     config.update("jaxtyping_disable", False)
 
 
-def quiet_progress(split, done, total):
-    """Progress that nobody looks at."""
-
-
 @pytest.fixture
 def example():
     """A recorded model, its batch of twelve images, and their logits, features and labels."""
-    from method_examples import Recorded
-    from reference import clustered
+    from helpers.method_examples import Recorded
+    from helpers.reference import clustered
 
     from torchbake.methods import Batch
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from reference import clustered
+from helpers.reference import clustered
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
 from torchbake.evaluation import BINS, Metrics

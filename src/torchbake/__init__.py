@@ -1,43 +1,33 @@
 """Better image classifiers by letting the images of a batch teach each other (BAKE).
 
-The public names are loaded when first used, so that `import torchbake` and the command line's
-help do not wait for torch.
+Public names are imported when they are first used, so that `import torchbake` and the command
+line's help do not wait for torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ._lazy import export_lazily
 
 if TYPE_CHECKING:
-    from .ensembling import affinities, bake_targets, propagate
-    from .losses import BAKELoss, distillation_loss
-    from .sampling import ClassGroupedBatchSampler
+    from .ensembling.dense import affinities as affinities
+    from .ensembling.dense import propagate as propagate
+    from .ensembling.targets import bake_targets as bake_targets
+    from .losses.bake import BAKELoss as BAKELoss
+    from .losses.distillation import distillation_loss as distillation_loss
+    from .sampling.class_groups import ClassGroupedBatchSampler as ClassGroupedBatchSampler
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BAKELoss": "losses",
-    "ClassGroupedBatchSampler": "sampling",
-    "affinities": "ensembling",
-    "bake_targets": "ensembling",
-    "distillation_loss": "losses",
-    "propagate": "ensembling",
+    "BAKELoss": "losses.bake",
+    "ClassGroupedBatchSampler": "sampling.class_groups",
+    "affinities": "ensembling.dense",
+    "bake_targets": "ensembling.targets",
+    "distillation_loss": "losses.distillation",
+    "propagate": "ensembling.dense",
 }
-
-__all__ = [
-    "BAKELoss",
-    "ClassGroupedBatchSampler",
-    "__version__",
-    "affinities",
-    "bake_targets",
-    "distillation_loss",
-    "propagate",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__, _names = export_lazily(__name__, _HOMES)
+__all__ = ["__version__", *_names]
 
 
 def __dir__() -> list[str]:

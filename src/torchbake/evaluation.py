@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ._shapes import Float, Int, Tensor
+from .batch import Batch
 
 BINS = 15
 
@@ -59,11 +60,11 @@ class Metrics:
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    batches: Iterable[Batch],
     device: torch.device,
     precision: torch.dtype | None = None,
 ) -> dict[str, float]:
-    """The figures of `Metrics` for a model on batches of (images, labels, indices).
+    """The figures of `Metrics` for a model on batches.
 
     Args:
         model: images to (features, logits); put into evaluation mode meanwhile.
@@ -72,9 +73,9 @@ def evaluate(
     was_training = model.training
     model.eval()
     metrics = Metrics(device)
-    for images, labels, _ in batches:
+    for batch in batches:
         with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
-            _, logits = model(images)
-        metrics.add(logits, labels)
+            _, logits = model(batch.images)
+        metrics.add(logits, batch.labels)
     model.train(was_training)
     return metrics.result()

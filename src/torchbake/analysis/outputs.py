@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from .._shapes import Float, Int, Tensor, UInt8
-from ..data.sources import Split
-from ..training.evaluate import OpenedRun
+from ..data.sources.base import Split
+from ..training.opened_run import OpenedRun
 
 IN_MEMORY = 4 * 2**30
 """Bytes of outputs up to which they are kept in memory; more lie in a temporary file."""
@@ -32,15 +32,15 @@ def outputs_of(
     logits = features = torch.empty(0)
     done = 0
     with console.status("looking at the images") as status:
-        for images, _, numbers in opened.data.plain_batches(split, indices, 256, opened.device):
+        for batch in opened.data.plain_batches(split, indices, 256, opened.device):
             with torch.autocast(
                 opened.device.type, dtype=opened.precision, enabled=opened.precision is not None
             ):
-                answer = opened.model(images)
+                answer = opened.model(batch.images)
             if not done:
                 logits = _storage(len(indices), answer.logits.shape[1])
                 features = _storage(len(indices), answer.features.shape[1])
-            rows = slice(done, done + len(numbers))
+            rows = slice(done, done + len(batch.labels))
             logits[rows], features[rows] = answer.logits.float(), answer.features.float()
             done = rows.stop
             status.update(f"looking at the images: {done:,} of {len(indices):,}")
@@ -64,7 +64,7 @@ def pictures_of(
         for values in (opened.data.mean, opened.data.std)
     )
     parts = [
-        ((images * std + mean) * 255).round().clamp(0, 255).byte().cpu()
-        for images, _, _ in opened.data.plain_batches(split, indices, 256, opened.device)
+        ((batch.images * std + mean) * 255).round().clamp(0, 255).byte().cpu()
+        for batch in opened.data.plain_batches(split, indices, 256, opened.device)
     ]
     return torch.cat(parts)

@@ -1,8 +1,9 @@
 """Training objectives by name: each says how batches are drawn and what one step computes."""
 
+from ..batch import Batch
 from .bake import BAKE
 from .bake_plus import BAKEPlus
-from .base import Batch, Method, Step, Task
+from .base import Method, Step, Task
 from .byot import BYOT
 from .cross_entropy import CrossEntropy
 from .cs_kd import CSKD

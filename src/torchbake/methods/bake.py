@@ -8,13 +8,15 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 
+from .._checks import check_positive, check_share
 from .._shapes import Float, Tensor
-from ..checks import check_positive, check_share
-from ..losses import BAKELoss, cross_entropy, distillation_loss
-from ..ranks import everyone
-from ..solvers import Solver
-from ..teaching import Lesson, Memory, taught_targets
-from .base import Batch, Method, Step, Task
+from ..batch import Batch
+from ..ensembling.masked import Lesson, taught_targets
+from ..ensembling.plan import Solver
+from ..losses.bake import BAKELoss
+from ..losses.distillation import cross_entropy, distillation_loss
+from .bake_variants import Memory
+from .base import Method, Step, Task, everyone
 
 Terms = dict[str, Float[Tensor, ""]]
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ..solvers import Solver
+from ..ensembling.plan import Solver
 from .bake import BAKE
 
 

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch.distributed as dist
 from torch import nn
 
 from .._shapes import Float, Int, Tensor
+from ..batch import Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,21 +36,6 @@ class Task:
     network: nn.Module
     make_network: Callable[[int], nn.Module]
     load_network: Callable[[str], nn.Module]
-
-
-class Batch(NamedTuple):
-    """What a method is given for one step."""
-
-    images: Float[Tensor, "n_views ch h w"]  # all images' first views, then their second, …
-    labels: Int[Tensor, " n"]
-    indices: Int[Tensor, " n"]  # the images' numbers in the training set
-    progress: float = 0.0  # how much of the training is done, from 0 to 1
-    mixed: Float[Tensor, "n c"] | None = None  # class probabilities of mixed images
-
-    @property
-    def targets(self) -> Tensor:
-        """What cross-entropy takes: class numbers (n,), or probabilities (n, c) if mixed."""
-        return self.labels if self.mixed is None else self.mixed
 
 
 class Step(NamedTuple):
@@ -92,3 +79,12 @@ class Method(nn.Module):
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         """One step: `model(images)` gives (features, logits)."""
         raise NotImplementedError
+
+
+def everyone(rows: Tensor) -> Tensor:
+    """The rows (r, …) of all ranks, in rank order, where there are several; each has as many."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return rows
+    gathered = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
+    dist.all_gather_into_tensor(gathered, rows.contiguous())
+    return gathered

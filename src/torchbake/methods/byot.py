@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
-from ..checks import check_not_negative, check_positive, check_share
-from ..losses import cross_entropy, distillation_loss
-from ..taps import StageHead, Taps, stage_names
-from .base import Batch, Method, Step, Task
+from .._checks import check_not_negative, check_positive, check_share
+from ..batch import Batch
+from ..losses.distillation import cross_entropy, distillation_loss
+from ..models.stages import StageHead, Taps, stage_names
+from .base import Method, Step, Task
 
 
 class BYOT(Method):

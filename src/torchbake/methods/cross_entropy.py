@@ -2,8 +2,9 @@
 
 from torch import nn
 
-from ..losses import cross_entropy
-from .base import Batch, Method, Step
+from ..batch import Batch
+from ..losses.distillation import cross_entropy
+from .base import Method, Step
 
 
 class CrossEntropy(Method):

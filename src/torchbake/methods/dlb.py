@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
+from .._checks import check_not_negative, check_positive
 from .._shapes import Float, Int, Tensor
-from ..checks import check_not_negative, check_positive
-from ..losses import cross_entropy, distillation_loss
-from .base import Batch, Method, Step, Task
+from ..batch import Batch
+from ..losses.distillation import cross_entropy, distillation_loss
+from .base import Method, Step, Task
 
 
 class DLB(Method):

@@ -3,9 +3,10 @@
 import torch
 from torch import nn
 
-from ..checks import check_not_negative
-from ..losses import cross_entropy, distillation_loss
-from .base import Batch, Method, Step, Task
+from .._checks import check_not_negative
+from ..batch import Batch
+from ..losses.distillation import cross_entropy, distillation_loss
+from .base import Method, Step, Task
 
 
 class DML(Method):

@@ -3,11 +3,12 @@
 import torch
 from torch import nn
 
+from .._checks import check_positive, check_share
 from .._shapes import Float, Tensor
-from ..checks import check_positive, check_share
+from ..batch import Batch
 from ..errors import UserError
-from ..losses import cross_entropy, distillation_loss
-from .base import Batch, Method, Step, Task
+from ..losses.distillation import cross_entropy, distillation_loss
+from .base import Method, Step, Task
 
 
 class KD(Method):

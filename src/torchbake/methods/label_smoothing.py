@@ -2,9 +2,10 @@
 
 from torch import nn
 
-from ..checks import check_share
-from ..losses import cross_entropy
-from .base import Batch, Method, Step
+from .._checks import check_share
+from ..batch import Batch
+from ..losses.distillation import cross_entropy
+from .base import Method, Step
 
 
 class LabelSmoothing(Method):

@@ -4,11 +4,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .._checks import check_positive
 from .._shapes import Float, Tensor
-from ..checks import check_positive
-from ..losses import cross_entropy, distillation_loss
-from ..taps import HeadOutput, StageHead, Taps, channels_of, pooled, stage_names
-from .base import Batch, Method, Step, Task
+from ..batch import Batch
+from ..losses.distillation import cross_entropy, distillation_loss
+from ..models.stages import HeadOutput, StageHead, Taps, channels_of, pooled, stage_names
+from .base import Method, Step, Task
 
 
 class MixSKD(Method):

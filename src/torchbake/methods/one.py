@@ -3,11 +3,12 @@
 import torch
 from torch import nn
 
-from ..checks import check_positive
+from .._checks import check_positive
+from ..batch import Batch
 from ..errors import UserError
-from ..losses import cross_entropy, distillation_loss
-from ..taps import Taps, channels_of, pooled, stage_names
-from .base import Batch, Method, Step, Task
+from ..losses.distillation import cross_entropy, distillation_loss
+from ..models.stages import Taps, channels_of, pooled, stage_names
+from .base import Method, Step, Task
 
 
 class ONE(Method):

@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
+from .._checks import check_share
 from .._shapes import Float, Int, Tensor
-from ..checks import check_share
-from ..losses import cross_entropy
-from ..ranks import everyone
-from .base import Batch, Method, Step, Task
+from ..batch import Batch
+from ..losses.distillation import cross_entropy
+from .base import Method, Step, Task, everyone
 
 LIMIT = 512 * 2**20
 """Bytes of past predictions up to which all classes are kept."""

@@ -3,10 +3,11 @@
 from torch import nn
 from torch.nn import functional as F
 
+from .._checks import check_positive, check_share
 from .._shapes import Float, Tensor
-from ..checks import check_positive, check_share
-from ..losses import cross_entropy, distillation_loss
-from .base import Batch, Method, Step
+from ..batch import Batch
+from ..losses.distillation import cross_entropy, distillation_loss
+from .base import Method, Step
 from .kd import KD
 
 

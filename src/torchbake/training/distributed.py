@@ -38,16 +38,23 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
-        yield Ranks(0, 1, find_device(device, 0))
+        yield Ranks(0, 1, prepare_device(device, 0))
         return
-    found = find_device(device, int(os.environ.get("LOCAL_RANK", "0")))
-    if found.type == "cuda":
-        torch.cuda.set_device(found)
+    found = prepare_device(device, int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), found)
     finally:
         dist.destroy_process_group()
+
+
+def prepare_device(name: str, local_rank: int) -> torch.device:
+    """`find_device`, made the process's current one, for training on images of one size."""
+    device = find_device(name, local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True  # sizes do not change: look for the fastest kernels
+    return device
 
 
 def find_device(name: str, local_rank: int) -> torch.device:

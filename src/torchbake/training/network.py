@@ -9,10 +9,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ..data.loaders import Data
+from ..batch import Batch
+from ..data.loading.open_data import Data
 from ..errors import UserError
-from ..methods import Batch, Method, Step
-from ..models import Classifier, create_model
+from ..methods import Method, Step
+from ..models.classifier import Classifier
+from ..models.create import create_model
 from ..randomness import seed_for
 from ..recipe import Recipe, TrainingRecipe
 from .distributed import Ranks
@@ -72,7 +74,9 @@ def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
     return model
 
 
-def computed(method: Method, wrapped: nn.Module, recipe: TrainingRecipe) -> Callable[[Batch], Step]:
+def compile_step(
+    method: Method, wrapped: nn.Module, recipe: TrainingRecipe
+) -> Callable[[Batch], Step]:
     """One step's forward, `method(wrapped, batch)`, as one graph where it is to be compiled."""
 
     def compute(batch: Batch) -> Step:
@@ -97,7 +101,7 @@ def computed(method: Method, wrapped: nn.Module, recipe: TrainingRecipe) -> Call
     return checked
 
 
-def placed(model: Classifier, recipe: Recipe, ranks: Ranks) -> Classifier:
+def place_model(model: Classifier, recipe: Recipe, ranks: Ranks) -> Classifier:
     """The network on its device, in the recipe's memory format, ready for so many ranks.
 
     Raises:
@@ -109,11 +113,11 @@ def placed(model: Classifier, recipe: Recipe, ranks: Ranks) -> Classifier:
                 "training.sync_batch_norm: needs CUDA devices for its ranks, set it to false on "
                 f"'{ranks.device.type}'"
             )
-        model = with_shared_statistics(model)
+        model = share_batch_statistics(model)
     return model.to(ranks.device).to(memory_format=memory_format(recipe))
 
 
-def with_shared_statistics(model: Classifier) -> Classifier:
+def share_batch_statistics(model: Classifier) -> Classifier:
     """The same network and parameters, batch normalisation computed over all ranks' images.
 
     Raises:

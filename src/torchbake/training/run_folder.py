@@ -1,25 +1,18 @@
 """The folder in which a run keeps everything: created, refused, continued or replaced."""
 
 import json
-import os
-import platform
 import shutil
-import subprocess
-import sys
 from dataclasses import asdict, replace
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
-from .. import __version__
-from ..data.labels import text_of
+from ..data.sources.labels import text_of
 from ..errors import UserError
 from ..recipe import DataRecipe, Recipe
-from .checkpoint import write_text
+from .environment import describe_environment
+from .files import write_text
 from .recipe_files import dump_recipe, make_recipe
 
 # What a resumed run may change, since the result does not depend on it.
@@ -152,54 +145,3 @@ def flat_recipe(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = list(value) if isinstance(value, tuple) else value
     return flat
-
-
-def describe_environment() -> dict[str, Any]:
-    """What a figure depends on besides the recipe."""
-    packages: dict[str, str | None] = {}
-    for name in ("torch", "torchvision", "timm", "numpy", "datasets", "scikit-learn"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = None
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        # An argument may hold bytes that are not Unicode.
-        "command": [argument.encode("utf-8", "replace").decode() for argument in sys.argv],
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "torchbake": __version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpus": gpus,
-        "packages": packages,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that holds this file, if one does."""
-
-    def git(*arguments: str) -> str:
-        here = Path(__file__)
-        command = ["git", "-C", str(here.parent), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        return done.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("describe", "--always", "--dirty", "--abbrev=12")
-    except (OSError, subprocess.SubprocessError):
-        return None

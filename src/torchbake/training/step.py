@@ -1,4 +1,4 @@
-"""One step of training: a batch, in parts where it must be, to an update of the weights."""
+"""One step of training: from a batch, in pieces where it must be, to an update of the weights."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -7,25 +7,21 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..data.loaders import Labelled
-from ..data.mixing import mixed
-from ..methods import Batch
+from ..batch import Batch
+from ..data.augment.mixing import mix_batch
 from ..randomness import seed_for
-from ..recipe import Recipe
-from .distributed import Ranks, share_gradients
-from .network import PRECISIONS
-from .parts import Parts
-from .window import Window
+from .distributed import share_gradients
+from .meters import Meters
+from .network import PRECISIONS, memory_format
+from .setup import Setup
 
 
 def update(
-    recipe: Recipe,
-    parts: Parts,
-    ranks: Ranks,
-    window: Window,
-    drawn: Labelled,
+    setup: Setup,
+    batch: Batch,
     lr: float,
     number: int,
+    meters: Meters,
     enter: Callable[[str], None] = lambda phase: None,
 ) -> None:
     """Step `number` of the optimizer, on one batch.
@@ -34,52 +30,57 @@ def update(
         enter: called with the name of each phase where it begins, see `phases.PHASES`.
     """
     enter("rest")
+    recipe, ranks = setup.recipe, setup.ranks
     # Dropout and the like: a function of the step, so that nothing has to be remembered.
     torch.manual_seed(seed_for("step", recipe.seed, number, ranks.rank))
-    for group in parts.optimizer.param_groups:
+    for group in setup.optimizer.param_groups:
         group["lr"] = lr
     precision = PRECISIONS[recipe.training.precision]
-    pieces = _pieces(drawn, recipe.training.accumulate)
-    mixing = recipe.data.mixup > 0 or recipe.data.cutmix > 0
-    for part, piece in enumerate(pieces):
-        waiting = piece is not pieces[-1] and isinstance(parts.wrapped, DistributedDataParallel)
-        batch = Batch(*piece, progress=number / parts.total)
-        if mixing:
-            images, targets = mixed(
-                piece.images,
-                piece.labels,
-                recipe.data,
-                len(parts.data.source.classes),
-                parts.method.partners,
-                *(recipe.seed, number, part, ranks.rank),
-            )
-            batch = batch._replace(images=images, mixed=targets)
-        if recipe.training.channels_last:
-            images = batch.images.contiguous(memory_format=torch.channels_last)
-            batch = batch._replace(images=images)
-        with parts.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
+    pieces = _split(batch, recipe.training.accumulate)
+    for index, piece in enumerate(pieces):
+        waiting = piece is not pieces[-1] and isinstance(setup.wrapped, DistributedDataParallel)
+        piece = _prepare(setup, piece, number, index)
+        with setup.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
             enter("target")
             with torch.autocast(ranks.device.type, dtype=precision, enabled=precision is not None):
-                step = parts.compute(batch)
+                step = setup.compute(piece)
             enter("backward")
-            parts.scaler.scale(step.loss / len(pieces)).backward()
+            setup.scaler.scale(step.loss / len(pieces)).backward()
         enter("rest")
-        window.add(step, piece.labels)
-    share_gradients(parts.method, ranks)
+        meters.add(step, piece.labels)
+    share_gradients(setup.method, ranks)
     enter("optimizer")
     if recipe.optimizer.clip_grad_norm is not None:
-        parts.scaler.unscale_(parts.optimizer)
-        parameters = [p for group in parts.optimizer.param_groups for p in group["params"]]
+        setup.scaler.unscale_(setup.optimizer)
+        parameters = [p for group in setup.optimizer.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip_grad_norm)
-    parts.scaler.step(parts.optimizer)
-    parts.scaler.update()
-    parts.optimizer.zero_grad(set_to_none=True)
-    if parts.average is not None:
-        parts.average.update_parameters(parts.model)
+    setup.scaler.step(setup.optimizer)
+    setup.scaler.update()
+    setup.optimizer.zero_grad(set_to_none=True)
+    if setup.average is not None:
+        setup.average.update_parameters(setup.model)
 
 
-def _pieces(batch: Labelled, count: int) -> list[Labelled]:
-    """A batch in parts of equal size; the recipe sees to it that they hold whole groups."""
+def _prepare(setup: Setup, piece: Batch, number: int, index: int) -> Batch:
+    """The piece as the method takes it: mixed if the recipe says so, in type and memory format."""
+    recipe = setup.recipe
+    images, mixed = piece.images, None
+    if recipe.data.mixup or recipe.data.cutmix:
+        images, mixed = mix_batch(
+            images,
+            piece.labels,
+            recipe.data,
+            len(setup.data.source.classes),
+            setup.method.partners,
+            *(recipe.seed, number, index, setup.ranks.rank),
+        )
+    dtype = PRECISIONS[recipe.training.precision] or torch.float32
+    images = images.to(dtype, memory_format=memory_format(recipe))
+    return piece._replace(images=images, mixed=mixed, progress=number / setup.total)
+
+
+def _split(batch: Batch, count: int) -> list[Batch]:
+    """A batch in pieces of equal size; the recipe sees to it that they hold whole groups."""
     images = batch.images.unflatten(0, (-1, len(batch.labels)))  # views, images, …
-    parts = (images.chunk(count, dim=1), batch.labels.chunk(count), batch.indices.chunk(count))
-    return [Labelled(x.flatten(0, 1), y, i) for x, y, i in zip(*parts, strict=True)]
+    pieces = (images.chunk(count, dim=1), batch.labels.chunk(count), batch.indices.chunk(count))
+    return [Batch(x.flatten(0, 1), y, i) for x, y, i in zip(*pieces, strict=True)]

@@ -1,0 +1,85 @@
+"""Tables of `torchbake compare`'s figures, for `tables.py`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torchbake.analysis.compare.figures import Row, compared
+from torchbake.analysis.compare.tables import as_markdown, over_baseline, spread
+
+Rows = list[dict[str, Any]]
+
+COMPARISONS = {
+    "digits_methods": "digits",
+    "digits_noise": "digits, 20 % of the labels wrong",
+    "cifar_subset": "CIFAR-100, 20 classes",
+}
+"""Files of results, and what they are of."""
+
+STUDIES = ("variants_digits", "variants_noise", "variants_cifar", "variants_later")
+"""Files of results of docs/variants.md."""
+
+
+def whole(rows: Rows) -> str:
+    """The table as `torchbake compare` prints it."""
+    return as_markdown(compared(rows, None, unequal=False), rows[0]["report"])
+
+
+def of_study(rows: Rows) -> str:
+    """All variants against cross-entropy, and against BAKE as the paper has it if it is there."""
+    own = any(row["variant"] == "bake" for row in rows)
+    second = "bake" if own else "label-smoothing"
+    over = {row.variant: row for row in compared(rows, second, unequal=False)}
+    lines = [
+        f"| variant | top-1 % | over cross-entropy (p) | over {second} (p) | NLL | ECE % "
+        "| forwards |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    table = compared(rows, None, unequal=False)
+    for row in table:
+        top1, gain, nll, ece = _figures(row)
+        cells = [row.variant, top1, gain, over_baseline(over[row.variant]), nll, ece]
+        lines.append(f"| {' | '.join(cells)} | {row.forwards_per_image:g} |")
+    note = (
+        f"Mean ± standard error, {table[0].seeds} seeds, {table[0].images:,} images seen by each; "
+        "of the last evaluation; p of a paired t-test over the seeds, not corrected for their "
+        "number. forwards: for each image seen."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def of_variants(rows: Rows, names: list[str]) -> str:
+    """The rows of these variants, in this order, with few columns."""
+    found = {row.variant: row for row in compared(rows, None, unequal=False)}
+    lines = [
+        "| | images seen | top-1 % | over cross-entropy (p) | NLL | ECE % | seconds |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name in names:
+        row = found[name]
+        lines.append(
+            f"| {name} | {row.images:,} | {' | '.join(_figures(row))} | {row.seconds[0]:.1f} |"
+        )
+    return "\n".join([*lines, "", f"Mean ± standard error over {row.seeds} seeds, last step."])
+
+
+def of_method(read: Callable[[str], Rows], method: str) -> str:
+    """All variants of a method (or of `cutmix` and `mixup`) in every comparison."""
+    lines = [
+        "| data | variant | top-1 % | over cross-entropy (p) | NLL | ECE % |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for name, data in COMPARISONS.items():
+        for row in compared(read(name), None, unequal=False):
+            own = "data." in row.variant if method == "cutmix" else _is_of(row.variant, method)
+            if own:
+                lines.append(f"| {data} | {row.variant} | {' | '.join(_figures(row))} |")
+    note = "Equal images seen; whole tables, machine and commands: [comparison](../comparison.md)."
+    return "\n".join([*lines, "", note])
+
+
+def _is_of(variant: str, method: str) -> bool:
+    return variant.partition(",")[0] == method and "data." not in variant
+
+
+def _figures(row: Row) -> list[str]:
+    return [spread(row.top1, 2), over_baseline(row), spread(row.nll, 3), spread(row.ece, 1)]

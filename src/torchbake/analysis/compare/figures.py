@@ -1,0 +1,228 @@
+"""Finished runs side by side: figures, costs, and whether they may be compared."""
+
+import json
+import math
+import statistics
+from dataclasses import asdict
+from inspect import signature
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...errors import UserError
+from ...methods import METHODS
+from ...recipe import Recipe
+from ...training.run_folder import FREE_KEYS, RunFolder, flat_recipe
+
+FIGURES = ("top1", "nll", "ece")
+_QUESTION = ("data.name", "data.classes", "data.test_split", "training.report")
+"""What runs must agree in to be answers to one question."""
+
+_DEFAULTS = flat_recipe(asdict(Recipe()))
+
+Record = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """One variant over its seeds: (mean, standard error) of each figure, and what it cost.
+
+    Attributes:
+        difference: of top-1 from the baseline's, over the seeds of both, and the p-value of a
+            paired t-test; None for the baseline itself and for fewer than two seeds.
+        unequal: whether it has seen another number of images than the baseline.
+    """
+
+    variant: str
+    seeds: int
+    top1: tuple[float, float]
+    nll: tuple[float, float]
+    ece: tuple[float, float]
+    difference: tuple[float, float] | None
+    images: int
+    teacher_images: int
+    forwards_per_image: float
+    seconds: tuple[float, float]
+    peak_memory: float
+    trained_parameters: int
+    unequal: bool
+
+
+def find_runs(paths: list[Path]) -> list[RunFolder]:
+    """The run folders among these, and those right below a folder that is none.
+
+    Raises:
+        UserError: a path that is no folder, or one without a run.
+    """
+    found = []
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"there is no folder {path}")
+        own = [path] if (path / "recipe.yaml").is_file() else sorted(path.iterdir())
+        runs = [RunFolder(folder) for folder in own if (folder / "recipe.yaml").is_file()]
+        if not runs:
+            raise UserError(f"{path}: neither a run folder nor a folder of some")
+        found += runs
+    return found
+
+
+def variants_of(folders: list[RunFolder]) -> list[str]:
+    """What sets each run apart, finished or not.
+
+    That is its method, the method's settings that are not the default, and keys of the recipe in
+    which the runs differ, where they are not the default.
+
+    Raises:
+        UserError: runs that answer different questions.
+    """
+    recipes = [folder.read_recipe() for folder in folders]
+    flat = [flat_recipe(asdict(recipe)) for recipe in recipes]
+    differing = [
+        key
+        for key in dict.fromkeys(key for recipe in flat for key in recipe)
+        if not key.startswith("method.")
+        and key not in ("seed", *(k for k in FREE_KEYS if k not in _QUESTION))
+        and len({json.dumps(recipe.get(key)) for recipe in flat}) > 1
+    ]
+    for key in _QUESTION:
+        if key in differing:
+            values = " and ".join(sorted({str(recipe.get(key)) for recipe in flat}))
+            raise UserError(f"these runs cannot be compared: {key} is {values}")
+    names = []
+    for recipe, keys in zip(recipes, flat, strict=True):
+        own = [f"{k}={keys.get(k)}" for k in differing if keys.get(k) != _DEFAULTS.get(k)]
+        names.append(", ".join([*method_label(recipe), *own]))
+    return names
+
+
+def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> list[Record]:
+    """A record of each finished run.
+
+    Args:
+        variants: their names; None for those of `variants_of`.
+
+    Raises:
+        UserError: runs that answer different questions, or two of one variant and seed.
+    """
+    records: list[Record] = []
+    for folder, variant in zip(folders, variants or variants_of(folders), strict=True):
+        recipe = folder.read_recipe()
+        result = json.loads(folder.result.read_text(encoding="utf-8"))
+        figures = result["last" if recipe.training.report == "last" else "best_on_test"]
+        environment = json.loads(folder.environment.read_text(encoding="utf-8"))
+        record = {
+            "variant": variant,
+            "seed": recipe.seed,
+            "report": recipe.training.report,
+            "run": str(folder.path),
+            "commit": environment["commit"],
+            **{name: figures[name] for name in FIGURES},
+            **{k: v for k, v in result.items() if isinstance(v, int | float)},
+        }
+        records.append(record)
+        if all(f"ema_{name}" in figures for name in FIGURES):
+            averaged = {name: figures[f"ema_{name}"] for name in FIGURES}
+            records.append({**record, "variant": f"{record['variant']} (EMA)", **averaged})
+    named: dict[tuple[str, int], Record] = {}
+    for record in records:
+        other = named.setdefault((record["variant"], record["seed"]), record)
+        if other is not record:
+            raise UserError(
+                f"{other['run']} and {record['run']} are the same: {record['variant']}, seed "
+                f"{record['seed']}"
+            )
+    return records
+
+
+def method_label(recipe: Recipe) -> list[str]:
+    """The method's name and its settings that are not the default."""
+    defaults = signature(METHODS[recipe.method["name"]]).parameters
+    settings = [
+        f"{key}={value}"
+        for key, value in recipe.method.items()
+        if key not in ("name", "teacher", "teachers") and value != defaults[key].default
+    ]
+    return [recipe.method["name"], *settings]
+
+
+def baseline_of(records: list[Record], given: str | None = None) -> str:
+    """The variant that the others are measured against: cross-entropy if there, else the first.
+
+    Args:
+        given: another one.
+
+    Raises:
+        UserError: there is no such variant.
+    """
+    variants = list(dict.fromkeys(record["variant"] for record in records))
+    if given is None:
+        return "cross-entropy" if "cross-entropy" in variants else variants[0]
+    if given not in variants:
+        raise UserError(f"--baseline: there is no '{given}' among {'; '.join(variants)}")
+    return given
+
+
+def compared(records: list[Record], baseline: str | None, *, unequal: bool) -> list[Row]:
+    """One row a variant, best top-1 first.
+
+    Args:
+        baseline: see `baseline_of`.
+        unequal: compare also runs that have seen different numbers of images.
+
+    Raises:
+        UserError: an unknown baseline, or numbers of images that differ.
+    """
+    variants = list(dict.fromkeys(record["variant"] for record in records))
+    baseline = baseline_of(records, baseline)
+    seen = {
+        variant: sorted({r["images"] for r in records if r["variant"] == variant})
+        for variant in variants
+    }
+    mixed = any(len(images) > 1 for images in seen.values())
+    if mixed or (len({images[0] for images in seen.values()}) > 1 and not unequal):
+        told = "; ".join(f"{v} {' and '.join(f'{i:,}' for i in s)}" for v, s in seen.items())
+        raise UserError(
+            f"these runs have seen different numbers of images ({told}); --unequal compares "
+            "variants nevertheless, and marks them"
+        )
+    base = {r["seed"]: r["top1"] for r in records if r["variant"] == baseline}
+    rows = []
+    for variant in variants:
+        own = [record for record in records if record["variant"] == variant]
+        pairs = [(r["top1"], base[r["seed"]]) for r in own if r["seed"] in base]
+        rows.append(
+            Row(
+                variant=variant,
+                seeds=len(own),
+                top1=_mean(own, "top1"),
+                nll=_mean(own, "nll"),
+                ece=_mean(own, "ece"),
+                difference=None if variant == baseline else _paired(pairs),
+                images=own[0]["images"],
+                teacher_images=max(record["teacher_images"] for record in own),
+                forwards_per_image=own[0]["forwards"] / own[0]["images"],
+                seconds=_mean(own, "seconds"),
+                peak_memory=statistics.fmean(record["peak_memory"] for record in own),
+                trained_parameters=own[0]["trained_parameters"],
+                unequal=seen[variant] != seen[baseline],
+            )
+        )
+    return sorted(rows, key=lambda row: -row.top1[0])
+
+
+def _mean(records: list[Record], name: str) -> tuple[float, float]:
+    """Mean and standard error over the seeds; no error (NaN) of one."""
+    values = [record[name] for record in records]
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return statistics.fmean(values), error
+
+
+def _paired(pairs: list[tuple[float, float]]) -> tuple[float, float] | None:
+    """Mean difference, and the p-value of a paired t-test (two-sided)."""
+    if len(pairs) < 2:
+        return None
+    from scipy.stats import ttest_rel
+
+    differences = [own - base for own, base in pairs]
+    mean = statistics.fmean(differences)
+    if statistics.pstdev(differences) == 0:
+        return mean, 1.0 if mean == 0 else 0.0
+    return mean, float(ttest_rel(*zip(*pairs, strict=True)).pvalue)

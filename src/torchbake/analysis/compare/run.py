@@ -1,0 +1,166 @@
+"""The runs of a comparison that are missing, done side by side."""
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from ...errors import Stopped, UserError
+from ...recipe import Recipe
+from ...training.files import write_text
+from ...training.run_folder import RunFolder
+from .plan import Run
+
+
+def run_missing(
+    runs: list[Run],
+    out: Path,
+    jobs: int,
+    console: Console,
+    finished: Callable[[Run], None] = lambda run: None,
+) -> list[str]:
+    """Do the runs that are not finished, each in a process of its own; a line of each that failed.
+
+    A run that was cut off goes on from its checkpoint; one that fails does not keep the others.
+
+    Args:
+        finished: called with each run as it is finished.
+
+    Raises:
+        UserError: another comparison is at work in `out`, or a run there is of another recipe.
+        Stopped: SIGINT or SIGTERM; all runs at work have left a checkpoint.
+    """
+    for run in runs:
+        run.folder.check(run.recipe, resume=True, overwrite=False)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            return _run_all(runs, jobs, console, finished)
+    except Timeout:
+        raise UserError(f"{out}: another comparison is at work there") from None
+
+
+def _run_all(
+    runs: list[Run], jobs: int, console: Console, finished: Callable[[Run], None]
+) -> list[str]:
+    missing = [run for run in runs if not run.folder.result.is_file()]
+    done = len(runs) - len(missing)
+    if done:
+        console.print(f"{done} of {len(runs)} runs are finished already", highlight=False)
+    context = get_context("forkserver")
+    # Imported once; each run's process is forked from there.
+    context.set_forkserver_preload(["torchbake.training.loop", "torchbake.analysis.pages.report"])
+    # Several runs share the cores; one alone has what torch takes by itself.
+    threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
+    working: dict[Any, tuple[BaseProcess, Connection, Run]] = {}
+    failures: list[str] = []
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        while missing or working:
+            while missing and len(working) < jobs and not (working and _waits(missing[0], working)):
+                run = missing.pop(0)
+                ours, theirs = context.Pipe(duplex=False)
+                process: BaseProcess = context.Process(
+                    target=_work, args=(run.recipe, run.folder.path, threads, theirs)
+                )
+                process.start()
+                theirs.close()
+                working[process.sentinel] = process, ours, run
+            for sentinel in connection.wait(list(working)):
+                process, ours, run = working.pop(sentinel)
+                process.join()
+                line = _told(process, ours)
+                done += 1
+                name = run.folder.path.name
+                told = f"{done}/{len(runs)} {name}: {line}"
+                console.print(told, highlight=False, markup=False, soft_wrap=True)
+                if run.folder.result.is_file():
+                    finished(run)
+                else:
+                    failures.append(f"{run.folder.path}: not finished")
+    except KeyboardInterrupt:
+        raise Stopped("stopped; the same command goes on from there") from None
+    finally:
+        _end([process for process, _, _ in working.values()])
+        signal.signal(signal.SIGTERM, before)
+    return failures
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """SIGTERM as Ctrl-C, but only the first, since launchers pass it on a second time."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _end(processes: list[BaseProcess]) -> None:
+    """Ask runs to stop behind their step, and wait; on a second Ctrl-C end them at once."""
+    try:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+    except KeyboardInterrupt:
+        for process in processes:
+            process.kill()
+
+
+def _waits(run: Run, working: dict[Any, tuple[BaseProcess, Connection, Run]]) -> bool:
+    """Whether the run is to be taught by one that may still be at work."""
+    return run.taught and any(not other.taught for _, _, other in working.values())
+
+
+def _told(process: BaseProcess, pipe: Connection) -> str:
+    with pipe:
+        try:
+            return str(pipe.recv())
+        except EOFError:
+            return f"failed: its process ended with status {process.exitcode}"
+
+
+def _work(recipe: Recipe, folder: Path, threads: int | None, pipe: Connection) -> None:
+    """One run, in a process of its own; tells in one line what came of it."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.setpgid(0, 0)  # a terminal's Ctrl-C is for the comparison, which passes it on
+    import torch
+
+    from ...training.loop import train
+    from ..pages.report import write_report
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        final = train(recipe, folder, resume=True, console=Console(quiet=True))
+        line = f"top-1 {final['top1']:.2f} %, {final['seconds']:.1f} s"
+        try:
+            write_report([RunFolder(folder)], RunFolder(folder).report, Console(quiet=True))
+        except OSError as error:
+            line += f" (no report.html: {error.strerror})"
+    except UserError as error:
+        line = f"failed: {error}"
+    except Stopped:
+        line = "stopped"
+    except Exception as error:
+        write_text(folder / "error.txt", traceback.format_exc())
+        what = (str(error) or type(error).__name__).splitlines()[0]
+        line = f"failed: {what} (see {folder / 'error.txt'})"
+    with suppress(OSError):  # nobody may be there to be told
+        pipe.send(line)
+
+
+def _end_with_parent() -> None:
+    """A run does not outlive its comparison, which would start it a second time."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,166 @@
+"""A comparison as Markdown, CSV, JSON and a picture."""
+
+import csv
+import io
+import json
+import math
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from ...training.files import write_text
+from .figures import Record, Row
+
+MARK = "‡"
+
+
+def as_markdown(rows: list[Row], report: str) -> str:
+    """The table, and what is to be known about it."""
+    head = [
+        ("method", "---"),
+        (top1_title(report), "--:"),
+        ("over baseline (p)", "--:"),
+        ("NLL", "--:"),
+        ("ECE %", "--:"),
+        ("images seen", "--:"),
+        ("forwards / image", "--:"),
+        ("seconds", "--:"),
+        ("peak MiB", "--:"),
+        ("parameters", "--:"),
+    ]
+    lines = ["|".join(["", *(f" {name} " for name, _ in head), ""])]
+    lines.append("|".join(["", *(rule for _, rule in head), ""]))
+    for row in rows:
+        cells = [
+            variant_cell(row),
+            spread(row.top1, 2),
+            over_baseline(row),
+            spread(row.nll, 3),
+            spread(row.ece, 1),
+            images_cell(row),
+            f"{row.forwards_per_image:.2g}",
+            f"{row.seconds[0]:.1f}",
+            f"{row.peak_memory / 2**20:,.0f}",
+            f"{row.trained_parameters:,}",
+        ]
+        lines.append("|".join(["", *(f" {cell} " for cell in cells), ""]))
+    return "\n".join([*lines, "", " ".join(remarks(rows, report))])
+
+
+def top1_title(report: str) -> str:
+    """The title of the column of top-1, by the recipe's `training.report`."""
+    return "top-1 %" + ", best epoch on test" * (report != "last")
+
+
+def variant_cell(row: Row) -> str:
+    """A variant's name, marked where it is not on equal terms."""
+    return row.variant + f" {MARK}" * row.unequal
+
+
+def images_cell(row: Row) -> str:
+    """Images seen, and those that teachers had seen before."""
+    return f"{row.images:,}" + f" + {row.teacher_images:,}" * bool(row.teacher_images)
+
+
+def remarks(rows: list[Row], report: str) -> list[str]:
+    """What is to be known about a comparison, a sentence or part of one each."""
+    seeds = sorted({row.seeds for row in rows})
+    counts = "one seed" if seeds == [1] else f"{' or '.join(map(str, seeds))} seeds"
+    told = [f"Mean ± standard error, {counts};"]
+    if report != "last":
+        told.append("of the evaluation with the best top-1, chosen on the test set;")
+    else:
+        told.append("of the last evaluation;")
+    told.append("p of a paired t-test over the seeds, not corrected for their number.")
+    if any(row.teacher_images for row in rows):
+        told.append("“+”: images that teachers had seen before.")
+    if any(row.unequal for row in rows):
+        told.append(f"{MARK}: another number of images than the baseline; not on equal terms.")
+    return told
+
+
+def spread(value: tuple[float, float], digits: int) -> str:
+    """A mean and its standard error, if there is one."""
+    mean, error = value
+    return f"{mean:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
+
+
+def over_baseline(row: Row) -> str:
+    """By how much top-1 is over the baseline's, and p; nothing where that is not known."""
+    if row.difference is None:
+        return ""
+    mean, p = row.difference
+    return f"{mean:+.2f} ({p:.3f})" if p >= 0.001 else f"{mean:+.2f} (< 0.001)"
+
+
+def write_comparison(
+    folder: Path, records: list[Record], rows: list[Row], environment: dict[str, Any]
+) -> list[Path]:
+    """Write `comparison.md`, `.csv`, `.json` and, where matplotlib is, `.svg`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"comparison.{suffix}" for suffix in ("md", "csv", "json", "svg")]
+    write_text(paths[0], as_markdown(rows, records[0]["report"]) + "\n")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_flat(rows[0]))
+    writer.writerows(_flat(row).values() for row in rows)
+    write_text(paths[1], text.getvalue())
+    environment = environment | {
+        "command": shlex.join(["torchbake", *sys.argv[1:]]),
+        "commit": ", ".join(sorted({str(record["commit"]) for record in records})),
+    }
+    whole = {"environment": environment, "rows": records}
+    write_text(paths[2], json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    try:
+        write_picture(paths[3], rows)
+    except ModuleNotFoundError:
+        return paths[:3]
+    return paths
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    """A row with one value a column."""
+    flat: dict[str, Any] = {}
+    for name, value in row._asdict().items():
+        if name in ("top1", "nll", "ece", "seconds"):
+            flat |= {name: value[0], f"{name}_standard_error": value[1]}
+        elif name == "difference":
+            difference, p = value or (None, None)
+            flat |= {"top1_over_baseline": difference, "p": p}
+        else:
+            flat[name] = value
+    return flat
+
+
+def write_picture(path: Path, rows: list[Row]) -> None:
+    """Top-1 against seconds of training, with standard errors, as SVG.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "torchbake", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        axes = figure.add_subplot()
+        for row in rows:
+            errors = [0.0 if math.isnan(e) else e for e in (row.seconds[1], row.top1[1])]
+            axes.errorbar(
+                row.seconds[0], row.top1[0], xerr=errors[0], yerr=errors[1], fmt="o", capsize=3
+            )
+            name = row.variant + f" {MARK}" * row.unequal
+            axes.annotate(
+                name,
+                (row.seconds[0], row.top1[0]),
+                textcoords="offset points",
+                xytext=(6, 4),
+                fontsize=8,
+            )
+        axes.set_xlabel("seconds of training")
+        axes.set_ylabel("top-1 %")
+        axes.margins(x=0.2)
+        axes.grid(alpha=0.3)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Date": None})

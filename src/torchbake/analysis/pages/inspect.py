@@ -1,0 +1,185 @@
+"""Who teaches whom in a batch, as data for a page that recomputes the targets itself."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich.console import Console
+from torch.nn import functional as F
+
+from ..._shapes import Int, Tensor, UInt8
+from ...data.sources.base import Split
+from ...methods.bake import BAKE
+from ...recipe import Recipe
+from ...sampling.class_groups import ClassGroupedBatchSampler
+from ...training.files import write_text
+from ...training.opened_run import OpenedRun, open_run
+from ...training.recipe_files import make_method
+from ...training.run_folder import RunFolder
+from ..outputs import Outputs, outputs_of, pictures_of
+from .render import render
+from .sprites import sprite
+from .user_images import UNLABELLED, find_images
+
+
+class Settings(NamedTuple):
+    """T, ω and T_a, at which the page begins."""
+
+    temperature: float
+    omega: float
+    affinity_temperature: float
+
+
+NOT_BAKE = (
+    "This run was not trained by BAKE: here is what BAKE would have taught at the paper's settings."
+)
+
+NOT_FROM_BATCH = (
+    "This run's targets were made with further settings of method bake, such as a memory; here is "
+    "what BAKE would have taught without them."
+)
+
+
+def bake_of(recipe: Recipe) -> BAKE:
+    """The recipe's method if it is BAKE, else BAKE as it is by default."""
+    method = make_method(recipe.method)
+    return method if isinstance(method, BAKE) else BAKE()
+
+
+def remark_on(recipe: Recipe) -> str:
+    """What is to be said of targets that the page recomputes but the run was not taught; or ""."""
+    method = make_method(recipe.method)
+    if not isinstance(method, BAKE):
+        return NOT_BAKE
+    return "" if method.from_batch else NOT_FROM_BATCH
+
+
+def settings_of(recipe: Recipe) -> Settings:
+    """Those of `bake_of` at the end of the run."""
+    method = bake_of(recipe)
+    loss = method.objective
+    sharpness = method.final_affinity_temperature or loss.affinity_temperature
+    return Settings(loss.temperature, loss.omega, sharpness)
+
+
+def training_batch(opened: OpenedRun, size: int) -> Int[Tensor, " n"]:
+    """A batch of training images in class groups as BAKE is given them, at least one group."""
+    partners = bake_of(opened.recipe).partners
+    sampler = ClassGroupedBatchSampler(
+        opened.data.source.train.labels,
+        max(size, partners + 1),
+        partners=partners,
+        seed=opened.recipe.seed,
+        rank=0,
+        world_size=1,
+    )
+    return sampler.batches(0)[0]
+
+
+def names_of(split: Split, indices: Int[Tensor, " n"]) -> list[str]:
+    """What training images are called: their files, or their numbers before `data.labels`."""
+    numbers = indices if split.numbers is None else split.numbers[indices]
+    return [
+        split.name_of(index) or f"training image {number}"
+        for index, number in zip(indices.tolist(), numbers.tolist(), strict=True)
+    ]
+
+
+def inspected(
+    outputs: Outputs,
+    pictures: UInt8[Tensor, "n ch size size"],
+    classes: Sequence[str],
+    names: Sequence[str],
+    settings: Settings,
+    side: int = 48,
+) -> dict[str, Any]:
+    """What the page is given: logits and similarities as float32, pictures, names and settings.
+
+    Images are sorted by class: that of their label, or of the prediction where they have none.
+    Only the similarities above the diagonal are there, row by row.
+
+    Args:
+        outputs: of n images; a label of `UNLABELLED` is none.
+        names: of the images.
+        side: pixels to which pictures are limited.
+    """
+    labels = outputs.labels
+    groups = torch.where(labels == UNLABELLED, outputs.logits.argmax(dim=1), labels)
+    order = groups.argsort(stable=True)
+    logits, features = outputs.logits[order], outputs.features[order].double()
+    unit = F.normalize(features, dim=1)
+    above = torch.ones(len(unit), len(unit), dtype=torch.bool).triu(1)
+    return {
+        "classes": list(classes),
+        "labels": labels[order].tolist(),
+        "groups": groups[order].tolist(),
+        "names": [names[number] for number in order.tolist()],
+        "sprite": sprite(pictures[order], side)._asdict(),
+        "logits": _packed(logits),
+        "similarities": _packed((unit @ unit.T)[above]),
+        "settings": settings._asdict(),
+    }
+
+
+def _packed(values: Tensor) -> str:
+    """Float32, little-endian, as base64."""
+    return base64.b64encode(values.float().numpy().astype("<f4").tobytes()).decode()
+
+
+def write_inspection(
+    run: RunFolder,
+    path: Path,
+    console: Console,
+    *,
+    images: Path | None = None,
+    size: int = 128,
+    ema: bool = False,
+    device_name: str | None = None,
+) -> list[str]:
+    """Write the page of a batch of training images, or of the pictures in a folder.
+
+    Args:
+        images: the folder (see `find_images`).
+        size: images at most, but a class group at least.
+        ema: look with the average of the weights.
+
+    Returns:
+        What the user should know: pictures that were left out, and why.
+
+    Raises:
+        UserError: see `open_run` and `find_images`.
+    """
+    opened = open_run(run.path, ema=ema, device_name=device_name, console=console)
+    data = opened.data
+    remark = remark_on(opened.recipe)
+    notes = [remark] if remark else []
+    if images is None:
+        split = data.source.train
+        batch = training_batch(opened, min(size, len(split)))
+        names = names_of(split, batch)
+        about = "A batch of training images."
+    else:
+        own = find_images(images, data.source.classes, data.channels, size)
+        split, names = own.split, own.names
+        batch = torch.arange(len(split))
+        about = f"Pictures of {images}."
+        if own.found > size:
+            notes.append(f"{size:,} of {own.found:,} pictures, evenly spread; --size takes more")
+        notes += [f"left out: {reason}" for reason in own.broken]
+        unlabelled = int((split.labels == UNLABELLED).sum())
+        if 0 < unlabelled < len(split):
+            notes.append(f"{unlabelled:,} picture(s) are in no folder named as a class: no label")
+    inspector = inspected(
+        outputs_of(opened, split, batch, console),
+        pictures_of(opened, split, batch),
+        data.source.classes,
+        names,
+        settings_of(opened.recipe),
+        side=96 if len(batch) <= 100 else 64,
+    )
+    name = run.path.resolve().name
+    page = render("inspect.html", name=name, about=about, notes=notes, inspector=inspector)
+    write_text(path, page)
+    return notes

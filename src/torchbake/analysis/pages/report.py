@@ -1,0 +1,247 @@
+"""Runs as one HTML page: figures, curves, errors, who teaches whom, recipe, environment."""
+
+import json
+import math
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from ...errors import UserError
+from ...training.distributed import find_device
+from ...training.files import write_text
+from ...training.opened_run import OpenedRun, open_run
+from ...training.run_folder import RunFolder
+from ..compare.figures import Row, baseline_of, compared, read_runs, variants_of
+from ..compare.tables import images_cell, over_baseline, remarks, spread, top1_title, variant_cell
+from ..outputs import outputs_of, pictures_of
+from . import charts
+from .diagnosis import confusions, reliability
+from .inspect import inspected, names_of, remark_on, settings_of, training_batch
+from .render import render
+from .sprites import sprite
+
+PAIRS, EXAMPLES = 10, 4
+"""Pairs of confused classes that are shown, and pictures of each."""
+
+TITLES = {
+    ("eval", "top1"): "Test top-1, %",
+    ("eval", "nll"): "Test NLL, nats",
+    ("eval", "ece"): "Test ECE, %",
+    ("train", "loss"): "Training loss",
+    ("train", "train_top1"): "Training top-1, %",
+    ("train", "lr"): "Learning rate",
+    ("train", "images_per_second"): "Training images/s",
+}
+
+
+def write_report(
+    runs: list[RunFolder],
+    path: Path,
+    console: Console,
+    *,
+    size: int = 128,
+    device_name: str | None = None,
+    baseline: str | None = None,
+) -> list[str]:
+    """Write one page of these runs; details are of the first.
+
+    What the network and its data set tell is left out where they cannot be had, such as of a run
+    that is not finished.
+
+    Args:
+        size: pictures in the inspector.
+        device_name: in place of the recipe's `training.device`.
+        baseline: the variant that others are measured against (see `baseline_of`).
+
+    Returns:
+        What was left out, and why.
+
+    Raises:
+        UserError: no run folder, no such device, or runs that answer different questions.
+    """
+    if device_name is not None:
+        find_device(device_name, 0)
+    first = runs[0]
+    recipe = first.read_recipe()
+    records = [run.read_metrics() for run in runs]
+    left_out = [f"{run.path}: not finished" for run in runs if not run.result.is_file()]
+    variants = variants_of(runs)
+    rows: list[Row] = []
+    finished = [k for k, run in enumerate(runs) if run.result.is_file()]
+    if len(runs) > 1 and finished:
+        known = read_runs([runs[k] for k in finished], [variants[k] for k in finished])
+        baseline = baseline_of(known, baseline)
+        rows = compared(known, baseline, unequal=True)
+    # Each is a curve of its own: how they would end is not known.
+    variants = [
+        variant if k in finished else f"{variant} ({runs[k].path.resolve().name}, not finished)"
+        for k, variant in enumerate(variants)
+    ]
+    details: dict[str, Any] = {"inspector": None, "reliability": None, "confusions": []}
+    if first.result.is_file():
+        try:
+            opened = open_run(first.path, device_name=device_name, console=console)
+        except UserError as error:
+            left_out.append(f"no pictures and no errors of classes: {error}")
+        else:
+            parts = {"errors of classes": _errors, "pictures of who teaches whom": _inspector}
+            for what, part in parts.items():
+                try:
+                    details |= part(opened, size, console)
+                except UserError as error:
+                    left_out.append(f"no {what}: {error}")
+    page = render(
+        "report.html",
+        name=first.path.resolve().name,
+        recipe=recipe,
+        recipe_text=first.recipe.read_text(encoding="utf-8"),
+        environment_text=_environment_text(first),
+        several=len(runs) > 1,
+        notes=left_out,
+        legend=[(name, *charts.style(k)) for k, name in enumerate(dict.fromkeys(variants))],
+        charts=_charts(variants, records),
+        rows=[_row(row) for row in rows],
+        axis=_axis(rows),
+        remark=remark_on(recipe),
+        baseline=baseline,
+        top1_title=top1_title(recipe.training.report),
+        remarks=" ".join(remarks(rows, recipe.training.report)),
+        figures=_figures(first, records[0]),
+        view=(charts.WIDTH, charts.HEIGHT, charts.LEFT, charts.RIGHT, charts.TOP, charts.BOTTOM),
+        **details,
+    )
+    write_text(path, page)
+    return left_out
+
+
+def _environment_text(run: RunFolder) -> str:
+    if not run.environment.is_file():
+        return ""
+    return json.dumps(json.loads(run.environment.read_text(encoding="utf-8")), indent=2)
+
+
+def _charts(variants: list[str], records: list[list[dict[str, Any]]]) -> list[charts.Chart]:
+    """One of each figure that the runs have recorded."""
+    trained = [[r for r in run if r["kind"] == "train"] for run in records]
+    terms = dict.fromkeys(
+        ("train", key)
+        for run in trained
+        for key in (run[-1] if run else {})
+        if key not in ("kind", "step", "images", "seconds_left")
+    )
+    found = []
+    for kind, key in dict.fromkeys([*TITLES, *terms]):
+        curves: dict[str, list[charts.Pairs]] = {variant: [] for variant in variants}
+        for variant, run in zip(variants, records, strict=True):
+            own = [r for r in run if r["kind"] == kind and key in r]
+            if own:
+                curves[variant].append([(float(r["images"]), float(r[key])) for r in own])
+        title = TITLES.get((kind, key)) or f"Training {key.replace('_', ' ')}"
+        chart = charts.line_chart(title, curves)
+        if chart is not None:
+            found.append(chart)
+    return found
+
+
+def _figures(run: RunFolder, records: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Names and values for the first run's table."""
+    evaluated = [record for record in records if record["kind"] == "eval"]
+    trained = [record for record in records if record["kind"] == "train"]
+    figures = []
+    if evaluated:
+        last = evaluated[-1]
+        figures += [
+            ("Images seen", f"{last['images']:,} in {last['step']:,} steps"),
+            ("Test top-1, last evaluation", f"{last['top1']:.2f}%"),
+            ("Test top-5", f"{last['top5']:.2f}%"),
+            ("Test NLL", f"{last['nll']:.4f} nats"),
+            ("Test ECE, 15 bins", f"{last['ece']:.2f}%"),
+        ]
+        if "ema_top1" in last:
+            figures.append(("Test top-1 of the averaged weights", f"{last['ema_top1']:.2f}%"))
+        best = max(record["top1"] for record in evaluated)
+        figures.append(("Best top-1 of any evaluation (chosen on the test set)", f"{best:.2f}%"))
+    if trained:
+        rate = median(record["images_per_second"] for record in trained)
+        figures.append(("Throughput, median", f"{rate:,.0f} images/s"))
+    if run.result.is_file():
+        result = json.loads(run.result.read_text(encoding="utf-8"))
+        figures += [
+            ("Training time, without evaluation", f"{result['seconds']:,.1f} s"),
+            ("Peak memory", f"{result['peak_memory'] / 2**20:,.0f} MiB"),
+            ("Forward passes an image", f"{result['forwards'] / max(result['images'], 1):.2f}"),
+            ("Parameters, trained", f"{result['trained_parameters']:,}"),
+        ]
+    return figures
+
+
+def _axis(rows: list[Row]) -> list[charts.Tick]:
+    """Of top-1 with its errors, in percent of the width."""
+    if not rows:
+        return []
+    ends = [row.top1[0] + sign * _error(row) for row in rows for sign in (-1, 1)]
+    values = charts.ticks(min(ends), max(ends), 3)
+    low, high = values[0], values[-1]
+    return [charts.Tick(100 * (v - low) / (high - low), f"{v:g}") for v in values]
+
+
+def _error(row: Row) -> float:
+    return 0.0 if math.isnan(row.top1[1]) else row.top1[1]
+
+
+def _row(row: Row) -> dict[str, Any]:
+    """A variant's figures as texts, and its top-1 with its error as numbers."""
+    return {
+        "variant": variant_cell(row),
+        "top1": spread(row.top1, 2),
+        "difference": over_baseline(row),
+        "nll": spread(row.nll, 3),
+        "ece": spread(row.ece, 2),
+        "images": images_cell(row),
+        "forwards": f"{row.forwards_per_image:.2f}",
+        "seconds": f"{row.seconds[0]:,.0f}",
+        "memory": f"{row.peak_memory / 2**20:,.0f}",
+        "seeds": row.seeds,
+        "mean": row.top1[0],
+        "error": _error(row),
+    }
+
+
+def _errors(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
+    """Reliability, and the most confused classes with pictures of them."""
+    test = opened.data.source.test
+    classes = opened.data.source.classes
+    outputs = outputs_of(opened, test, torch.arange(len(test)), console)
+    found = confusions(outputs.logits, outputs.labels, PAIRS, EXAMPLES)
+    shown = [row for confusion in found for row in confusion.examples]
+    pictures = sprite(pictures_of(opened, test, torch.tensor(shown)), 48) if shown else None
+    places = iter(range(len(shown)))
+    return {
+        "reliability": reliability(outputs.logits, outputs.labels),
+        "confusions": [
+            {
+                "label": classes[confusion.label],
+                "predicted": classes[confusion.predicted],
+                "images": confusion.images,
+                "share": confusion.share,
+                "pictures": [(next(places), row) for row in confusion.examples],
+            }
+            for confusion in found
+        ],
+        "examples": pictures,
+        "test_images": len(test),
+    }
+
+
+def _inspector(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
+    train = opened.data.source.train
+    batch = training_batch(opened, min(size, len(train)))
+    outputs = outputs_of(opened, train, batch, console)
+    classes = opened.data.source.classes
+    pictures = pictures_of(opened, train, batch)
+    names = names_of(train, batch)
+    settings = settings_of(opened.recipe)
+    return {"inspector": inspected(outputs, pictures, classes, names, settings)}

@@ -1,0 +1,72 @@
+"""What several commands share."""
+
+import argparse
+import os
+from pathlib import Path
+
+from ..errors import UserError
+
+DEFAULT_RECIPE = "digits/bake"
+
+
+def name_run(recipe: str, seed: int | None = None) -> str:
+    """The name of a run folder: a recipe's name, or that of its file, and the seed if given."""
+    path = Path(recipe)
+    name = path.stem if path.suffix in (".yaml", ".yml") else recipe.replace("/", "-")
+    return name if seed is None else f"{name}-seed{seed}"
+
+
+def refuse_ranks(command: str) -> None:
+    """Raise UserError under torchrun, for a command that runs as one process."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(f"{command} runs as a single process: start it without torchrun")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device to a command that opens a finished run."""
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="device to run on, such as cpu or cuda:1 (default: the run's training.device)",
+    )
+
+
+def add_ema(parser: argparse.ArgumentParser) -> None:
+    """Add --ema to a command that opens a finished run."""
+    parser.add_argument(
+        "--ema", action="store_true", help="use the moving average of the weights (default: no)"
+    )
+
+
+def check_least(options: argparse.Namespace, least: int, *names: str) -> None:
+    """Raise UserError unless these options are at least that number."""
+    for name in names:
+        if getattr(options, name.replace("-", "_")) < least:
+            raise UserError(f"--{name}: expected a number of at least {least}")
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+    """Add --size to a command that shows a batch."""
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=128,
+        metavar="N",
+        help="number of images in the batch shown (default: 128)",
+    )
+
+
+def check_file(path: Path) -> Path:
+    """The path of a page; UserError if it is a folder, or its folder cannot be written to."""
+    from ..training.files import check_writable
+
+    if path.is_dir():
+        raise UserError(f"--out: {path} is a folder; expected a file's name")
+    check_writable(path.parent)
+    return path
+
+
+def print_notes(notes: list[str], out: Path) -> None:
+    """Print what had to be left out of a page, and where the page is."""
+    for line in (*notes, f"written to {out} ({out.stat().st_size / 1000:,.0f} kB)"):
+        print(line.encode("utf-8", "replace").decode())  # a file's name may not be Unicode

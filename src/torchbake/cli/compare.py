@@ -1,0 +1,116 @@
+"""`torchbake compare`: train methods side by side, or compare runs that exist."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .common import DEFAULT_RECIPE, check_least, name_run, refuse_ranks
+
+
+def add_parser(subcommands: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subcommands.add_parser(
+        "compare",
+        help="train methods side by side on equal terms, or compare finished runs",
+        description="Train several methods with several seeds on equal numbers of images, and "
+        "print one table. Finished runs are not repeated. Given run folders instead of a recipe, "
+        "compare these runs.",
+        epilog="Every key of the recipe is an option, for all methods: --training.epochs 10.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "what",
+        nargs="*",
+        metavar="RECIPE | RUN …",
+        help=f"a recipe, or run folders (default: {DEFAULT_RECIPE})",
+    )
+    parser.add_argument(
+        "--methods",
+        metavar="M,M,…",
+        help="methods, with settings after colons: cross-entropy,bake,bake:omega=0.9:partners=1 "
+        "(default: cross-entropy,bake)",
+    )
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="number of seeds, from 0 to N - 1 (default: 1)"
+    )
+    parser.add_argument(
+        "--budget",
+        metavar="images | anchors | N",
+        help="what an epoch counts, or how many images each run sees (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="METHOD",
+        help="method that the others are compared with (default: cross-entropy)",
+    )
+    parser.add_argument(
+        "--unequal",
+        action="store_true",
+        help="also compare runs that saw different numbers of images, and mark them (default: no)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the runs and the table (default: runs/compare-RECIPE)",
+    )
+    parser.set_defaults(takes_keys=True)
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do the runs that are missing, and put all of them side by side."""
+    from rich.console import Console
+
+    from ..analysis.compare.figures import baseline_of, compared, find_runs, read_runs
+    from ..analysis.compare.plan import check_budgets, plan
+    from ..analysis.compare.run import run_missing
+    from ..analysis.compare.tables import as_markdown, write_comparison
+    from ..analysis.pages.report import write_report
+    from ..training.environment import describe_environment
+
+    refuse_ranks("compare")
+    environment = describe_environment()
+    paths = [Path(name) for name in options.what or [DEFAULT_RECIPE]]
+    failures: list[str] = []
+    if any(path.is_dir() for path in paths):
+        if options.methods or options.overrides or options.seeds is not None or options.budget:
+            raise UserError("runs that exist take no --methods, --seeds, --budget or recipe keys")
+        out = options.out or Path("runs") / "comparison"
+        folders = find_runs(paths)
+        failures = [f"{f.path}: not finished" for f in folders if not f.result.is_file()]
+    else:
+        if len(paths) > 1:
+            raise UserError(f"there is no folder {next(p for p in paths if not p.is_dir())}")
+        name = str(paths[0])
+        out = options.out or Path("runs") / f"compare-{name_run(name)}"
+        seeds = 1 if options.seeds is None else options.seeds
+        options.seeds = seeds
+        check_least(options, 1, "seeds", "jobs")
+        variants = (options.methods or "cross-entropy,bake").split(",")
+        runs = plan(name, options.overrides, variants, seeds, options.budget, out)
+        if not options.unequal:
+            check_budgets(runs)
+        failures = run_missing(runs, out, options.jobs, Console())
+        folders = [run.folder for run in runs]
+    finished = [folder for folder in folders if folder.result.is_file()]
+    if finished:
+        records = read_runs(finished)
+        baseline = baseline_of(records, options.baseline)
+        rows = compared(records, baseline, unequal=options.unequal)
+        print(as_markdown(rows, records[0]["report"]))
+        written = write_comparison(out, records, rows, environment)
+        best = next(Path(r["run"]) for r in records if r["variant"] == rows[0].variant)
+        ordered = sorted(finished, key=lambda folder: folder.path != best)
+        left_out = write_report(
+            ordered, out / "report.html", Console(stderr=True), baseline=baseline
+        )
+        print("\n".join([*left_out, "written to " + ", ".join(map(str, written))]))
+        print(f"a page to look at: {out / 'report.html'}")
+        if written[-1].suffix != ".svg":
+            print("no picture: it needs matplotlib: pip install 'torchbake[plot]'")
+    if failures:
+        raise UserError("\n".join(["these runs are missing in the table:", *failures]))

@@ -1,0 +1,123 @@
+"""`torchbake train`: train a classifier with a recipe."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+from .common import DEFAULT_RECIPE, name_run
+
+if TYPE_CHECKING:
+    from ..recipe import Recipe
+
+
+def add_parser(subcommands: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subcommands.add_parser(
+        "train",
+        help="train a classifier with a recipe",
+        description="Train a classifier with a recipe. Start it with torchrun to train on several "
+        "devices.",
+        epilog="Every key of the recipe is an option: --method.omega 0.9, --data.name cifar100, "
+        "--training.epochs 10. A section's name alone sets its name key: --method cross-entropy. "
+        "--print-recipe shows all keys.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help=f"name of a shipped recipe, or a YAML file (default: {DEFAULT_RECIPE})",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE)")
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: the recipe's)")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the last checkpoint (default: no)"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an existing run folder (default: no)"
+    )
+    parser.add_argument(
+        "--baseline",
+        nargs="?",
+        const="cross-entropy",
+        metavar="METHOD",
+        help="also train the recipe with METHOD (cross-entropy if not given) on the same number "
+        "of images, and print both results (default: no)",
+    )
+    parser.add_argument(
+        "--print-recipe",
+        action="store_true",
+        help="print the whole recipe as YAML and exit (default: no)",
+    )
+    parser.set_defaults(takes_keys=True)
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train the recipe, and its baseline if one is asked for."""
+    from ..training.recipe_files import dump_recipe, load_recipe
+
+    if options.recipe is None and options.resume and options.out is not None:
+        options.recipe = str(options.out / "recipe.yaml")
+    name = options.recipe or DEFAULT_RECIPE
+    overrides = list(options.overrides)
+    if options.seed is not None:
+        overrides.append(("seed", str(options.seed)))
+    recipe = load_recipe(name, overrides)
+    if options.print_recipe:
+        print(dump_recipe(recipe), end="")
+        return
+    out = options.out or Path("runs") / name_run(name, options.seed)
+    runs = [(out, recipe)]
+    if options.baseline is not None:
+        other = load_recipe(name, [*overrides, ("method", options.baseline)])
+        if recipe.training.epoch == "anchors":
+            raise UserError(
+                "--baseline: compares on equal images, of which an epoch of anchors has more with "
+                "partners; use --training.epoch images"
+            )
+        if other.method["name"] == recipe.method["name"]:
+            raise UserError(f"--baseline: the run itself uses {other.method['name']}")
+        runs.append((out.with_name(f"{out.name}-{other.method['name']}"), other))
+    _train_all(runs, resume=options.resume, overwrite=options.overwrite)
+
+
+def _train_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..analysis.pages.report import write_report
+    from ..training.loop import train
+    from ..training.run_folder import RunFolder
+
+    first = os.environ.get("RANK", "0") == "0"
+    console = Console(quiet=not first)
+    if first:
+        for folder, recipe in runs:
+            RunFolder(folder).check(recipe, resume=resume, overwrite=overwrite)
+    table = Table("method", "images seen", "test top-1 %", "NLL", "ECE %", "seconds")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for folder, recipe in runs:
+        final = train(recipe, folder, resume=resume, overwrite=overwrite, console=console)
+        for prefix, label in (("", ""), ("ema_", " (EMA)")):
+            if f"{prefix}top1" in final:
+                table.add_row(
+                    recipe.method["name"] + label,
+                    f"{final['images']:,}",
+                    f"{final[prefix + 'top1']:.2f}",
+                    f"{final[prefix + 'nll']:.4f}",
+                    f"{final[prefix + 'ece']:.2f}",
+                    f"{final['seconds']:.1f}",
+                )
+        if first and len(runs) > 1:  # the runs to come may fail
+            write_report([RunFolder(folder)], RunFolder(folder).report, console)
+    console.print(table)
+    folders = [RunFolder(folder) for folder, _ in runs]
+    for run in folders if first else []:
+        others = [other for other in folders if other is not run]
+        for line in write_report([run, *others], run.report, console):
+            console.print(f"{run.report}: {line}", highlight=False, markup=False, soft_wrap=True)
+    for folder, _ in runs:
+        console.print(f"written to {folder}", highlight=False, soft_wrap=True)

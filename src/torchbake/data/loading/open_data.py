@@ -1,0 +1,165 @@
+"""Images on their way to the model: from memory, or streamed through worker processes."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+
+from ..._shapes import Int, Tensor, UInt8
+from ...batch import Batch
+from ...errors import UserError
+from ...recipe import DataRecipe
+from ..augment.geometry import middle, share_tested
+from ..augment.normalise import channel_statistics, normalised
+from ..sources.base import Source, Split
+from ..sources.registry import open_source
+from ..sources.subsets import restricted
+from .cache import cache_folder
+from .in_memory import LIMIT, decoded
+from .streaming import Key, Stream, _checked, stream_loader
+from .workers import usual_workers
+
+IMAGENET_MEAN = [0.485, 0.456, 0.406]
+
+
+IMAGENET_STD = [0.229, 0.224, 0.225]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set that is ready to be trained on.
+
+    Attributes:
+        image_size: height and width of what the model is given, in pixels.
+        mean, std: of each channel, on the scale from 0 to 1.
+        pixels: the training and the test images, where they are in memory.
+    """
+
+    recipe: DataRecipe
+    source: Source
+    image_size: int
+    channels: int
+    mean: list[float]
+    std: list[float]
+    pixels: tuple[UInt8[Tensor, "n ch h w"], UInt8[Tensor, "m ch h w"]] | None
+
+    @property
+    def workers(self) -> int:
+        """Processes that decode."""
+        return usual_workers() if self.recipe.workers is None else self.recipe.workers
+
+    def test_batches(
+        self, batch_size: int, device: torch.device, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
+        """This rank's share of the test images, in order, as they are."""
+        test = self.source.test
+        own = torch.arange(len(test))[rank::world_size]
+        yield from self.plain_batches(test, own, batch_size, device)
+
+    def plain_batches(
+        self, split: Split, indices: Int[Tensor, " k"], batch_size: int, device: torch.device
+    ) -> Iterator[Batch]:
+        """These images of a split, in this order, as they are: nothing random is done to them.
+
+        Args:
+            split: of this data set, or other images of as many channels.
+        """
+        parts = indices.split(batch_size) if len(indices) else ()
+        own = (self.source.train, self.source.test)
+        if self.pixels is not None and split in own:
+            pixels, share = self.pixels[own.index(split)], share_tested(self.recipe)
+            for part in parts:
+                seen = middle(pixels[part], self.image_size, share) if share < 1 else pixels[part]
+                yield self._labelled(split, seen, part, device)
+            return
+        stream = Stream(split, self.recipe, self.channels, self.image_size, None)
+        keys = [Key(0, part.tolist(), []) for part in parts]
+        loader = stream_loader(stream, keys, self.workers, device)
+        for part, streamed in zip(parts, loader, strict=True):
+            yield self._labelled(split, _checked(streamed), part, device)
+
+    def _labelled(
+        self, split: Split, pixels: Tensor, indices: Tensor, device: torch.device
+    ) -> Batch:
+        images = normalised(pixels.to(device, non_blocking=True), self.mean, self.std)
+        labels = split.labels[indices]
+        return Batch(images, labels.to(device), indices.to(device))
+
+
+def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Data:
+    """Open a data set, and decode it into memory if it is to be kept there.
+
+    Args:
+        progress: called with a split's name, images decoded and their number.
+
+    Raises:
+        UserError: see `open_source` and `restricted`; images of different sizes without
+            `image_size`, or of another one though `in_memory` is true; lighting of grey images.
+    """
+    source = restricted(open_source(recipe), recipe)
+    first = source.train.load(0)
+    channels, height, width = first.shape
+    size = recipe.image_size or height
+    if recipe.image_size is None and height != width:
+        raise UserError(
+            f"data.image_size: give one: the images of '{recipe.name}' are not square, the first "
+            f"has {height} × {width} pixels"
+        )
+    if recipe.lighting and channels != 3:
+        raise UserError(f"data.lighting: needs images of 3 channels, these have {channels}")
+    pixels = None
+    if recipe.in_memory is not False and recipe.crop != "resized":
+        limit = math.inf if recipe.in_memory else LIMIT
+
+        def pixels_of(split: Split, name: str) -> Tensor | None:
+            return decoded(
+                split,
+                (size, size),
+                limit,
+                usual_workers() if recipe.workers is None else recipe.workers,
+                lambda n: progress(name, n, len(split)),
+                cache_folder() if recipe.cache else None,
+            )
+
+        train = pixels_of(source.train, "training")
+        test = None if train is None else pixels_of(source.test, "test")
+        if train is not None and test is not None:
+            pixels = train, test
+    if pixels is None and recipe.in_memory:
+        raise UserError(
+            f"data.in_memory: the images of '{recipe.name}' are not all of {size} × {size} pixels"
+        )
+    if pixels is None and recipe.image_size is None:
+        raise UserError(f"data.image_size: give one: the images of '{recipe.name}' differ in size")
+    mean, std = _statistics(recipe, channels, None if pixels is None else pixels[0])
+    return Data(recipe, source, size, channels, mean, std, pixels)
+
+
+def _statistics(
+    recipe: DataRecipe, channels: int, pixels: Tensor | None
+) -> tuple[list[float], list[float]]:
+    if recipe.mean is not None and recipe.std is not None:
+        if len(recipe.mean) != channels or len(recipe.std) != channels:
+            raise UserError(
+                f"data.mean: expected {channels} value(s), one a channel, as in data.std"
+            )
+        return list(recipe.mean), list(recipe.std)
+    if pixels is not None:
+        mean, std = channel_statistics(pixels)
+        return mean, [max(s, 1e-3) for s in std]
+    if channels == 1:
+        return [sum(IMAGENET_MEAN) / 3], [sum(IMAGENET_STD) / 3]
+    return IMAGENET_MEAN, IMAGENET_STD
+
+
+def prepare_data(recipe: DataRecipe, console: Console) -> Data:
+    """Open and decode the recipe's data set, telling the console how far it is."""
+    with console.status("opening the data set") as status:
+        return prepare(
+            recipe,
+            lambda split, done, total: status.update(
+                f"decoding the {split} images: {done:,} of {total:,}"
+            ),
+        )

@@ -1,0 +1,1 @@
+"""Publishers' files and packed images; nothing that training imports."""

@@ -1,0 +1,55 @@
+"""Folders of images, one folder a class."""
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...errors import UserError
+from .base import Source, Split, encoded_split, pick_split, read_nth
+
+if TYPE_CHECKING:
+    from ...recipe import DataRecipe
+
+
+def _image_folder(place: str, recipe: "DataRecipe") -> Source:
+    """A folder with train/ and test/, val/ or validation/, and in each a folder a class."""
+    from torchvision.datasets import ImageFolder
+
+    root = Path(place).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{recipe.name}: there is no folder {root}")
+    present = [path.name for path in root.iterdir() if path.is_dir()]
+    names = (
+        pick_split("train", recipe.train_split, present, recipe.name),
+        pick_split("test", recipe.test_split, present, recipe.name),
+    )
+    folders = []
+    for name in names:
+        try:
+            folders.append(ImageFolder(root / name))
+        except FileNotFoundError as error:
+            raise UserError(f"{recipe.name}: {error}") from None
+    train, test = folders
+    if train.classes != test.classes:
+        only = sorted(set(train.classes) ^ set(test.classes))
+        raise UserError(
+            f"{recipe.name}: {names[0]}/ and {names[1]}/ must have the same class folders; in one "
+            f"alone: {', '.join(only[:5])}{' …' * (len(only) > 5)}"
+        )
+
+    def split(folder: ImageFolder) -> Split:
+        paths = [path for path, _ in folder.samples]
+        labels = torch.tensor(folder.targets)
+        images = encoded_split(labels, partial(read_nth, paths), recipe.channels or 3, paths)
+        return replace(images, names=partial(_nth_name, root, paths))
+
+    return Source(split(train), split(test), train.classes)
+
+
+def _nth_name(root: Path, paths: list[str], index: int) -> str:
+    """The path within the folder, so that a folder may be moved; all of it Unicode."""
+    return os.fsencode(Path(paths[index]).relative_to(root).as_posix()).decode(errors="replace")

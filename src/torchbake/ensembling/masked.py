@@ -1,0 +1,86 @@
+"""Soft targets where only some of the others teach, or more than those of the batch.
+
+What the variants of BAKE need beyond `ensembling` (docs/variants.md): the taught images may have
+teachers that are not taught themselves, and any image may be barred from teaching another.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from .._shapes import Bool, Float, Int, Tensor
+from .affinity import unit_rows
+from .plan import needs_float64
+from .targets import without_autocast
+
+
+class Lesson(NamedTuple):
+    """What images can teach, in float32 or wider."""
+
+    features: Float[Tensor, "n d"]
+    predictions: Float[Tensor, "n c"]  # P, rows are distributions
+    labels: Float[Tensor, "n c"]  # class probabilities, one-hot where images are not mixed
+    indices: Int[Tensor, " n"]  # the images' numbers in the training set
+
+
+def may_teach(taught: Lesson, teachers: Lesson, neighbours: str = "all") -> Bool[Tensor, "n m"]:
+    """Which of the teachers (columns) each image (row) may listen to.
+
+    Never an earlier self, nor an empty place of a memory. Among mixed images, those that have any
+    class in common are `same-class`.
+
+    Args:
+        neighbours: `all`, `same-class` or `other-class`.
+    """
+    allowed = (teachers.indices >= 0) & (taught.indices[:, None] != teachers.indices)
+    if neighbours != "all":
+        same = taught.labels @ teachers.labels.T > 0
+        allowed = allowed & (same if neighbours == "same-class" else ~same)
+    return allowed
+
+
+@torch.no_grad()
+def taught_targets(
+    own: Lesson,
+    others: Lesson | None,
+    *,
+    omega: float,
+    affinity_temperature: float,
+    neighbours: str = "all",
+) -> Float[Tensor, "n c"]:
+    """Q = ω (Â Q + B R) + (1 − ω) P (arXiv 2104.13298, section 3, with teachers besides).
+
+    Â are the affinities among the n images, B those to the others, of which R are the
+    predictions; a row of Â and B together is one softmax over all that may teach the image. An
+    image that nobody may teach keeps its own prediction.
+
+    Args:
+        own: the images that are taught, and teach each other.
+        others: images that only teach, or None.
+        omega: ω in [0, 1).
+        affinity_temperature: T_a, above zero.
+        neighbours: see `may_teach`.
+    """
+    kind = own.predictions.dtype
+    device = own.predictions.device.type
+    exact = needs_float64(omega, affinity_temperature) and device != "mps"
+    inner = torch.float64 if exact else kind
+    n = len(own.indices)
+    with without_autocast(device):
+        taught = unit_rows(own.features.to(inner))
+        allowed = may_teach(own, own, neighbours)
+        allowed.fill_diagonal_(False)
+        teachers, predictions = taught, own.predictions.to(inner)
+        if others is not None:
+            teachers = torch.cat([taught, unit_rows(others.features.to(inner))])
+            allowed = torch.cat([allowed, may_teach(own, others, neighbours)], dim=1)
+        scores = (taught @ teachers.T / affinity_temperature).masked_fill(~allowed, -torch.inf)
+        alone = ~allowed.any(dim=1, keepdim=True)
+        affinity = scores.masked_fill(alone, 0.0).softmax(dim=1)
+        share = omega * (~alone).to(inner)
+        known = (1 - share) * predictions
+        if others is not None:
+            known += share * (affinity[:, n:] @ others.predictions.to(inner))
+        system = torch.eye(n, dtype=inner, device=scores.device) - share * affinity[:, :n]
+        # The system is never singular, so the checks that would wait for the device are left out.
+        return torch.linalg.solve_ex(system, known)[0].clamp_(min=0).to(kind)

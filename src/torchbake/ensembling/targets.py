@@ -1,0 +1,254 @@
+"""The soft targets of a batch, on one process or across ranks: which solver, on which rows."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.distributed as dist
+
+from .._checks import check_omega, check_positive
+from .._shapes import Float, Tensor
+from .affinity import AffinityRows, scores, symmetric_weights, unit_rows
+from .exchange import Exchange
+from .plan import (
+    SYMMETRIC_FROM,
+    Solver,
+    check_solver,
+    needs_float64,
+    own_rows_pay,
+    planned_steps,
+    steps_that_pay,
+)
+from .solvers import by_cholesky, by_lu, fixed_point
+
+
+@torch.no_grad()
+def start_targets(
+    logits: Float[Tensor, "n c"],
+    features: Float[Tensor, "n d"],
+    *,
+    temperature: float,
+    omega: float,
+    affinity_temperature: float,
+    group: "dist.ProcessGroup | None",
+    solver: Solver,
+    gather_dtype: torch.dtype | None,
+    equal_counts: bool,
+) -> Callable[[], tuple[Float[Tensor, "n c"], Float[Tensor, "n c"]]]:
+    """`bake_targets`, in two halves: other work can be done while the ranks exchange.
+
+    Returns:
+        A function that waits for the other ranks and returns the predictions P and Q.
+    """
+    check_inputs(logits, features, alone=group is None)
+    check_settings(temperature, omega, affinity_temperature, solver, gather_dtype)
+    kind = torch.promote_types(torch.float32, torch.promote_types(logits.dtype, features.dtype))
+    # Apple's devices have no float64: less exact there, rather than an error.
+    exact = needs_float64(omega, affinity_temperature) and logits.device.type != "mps"
+    inner = torch.float64 if exact else kind
+    with without_autocast(logits.device.type):
+        predictions = (logits.to(kind) / temperature).softmax(dim=1)
+        if omega == 0 or group is None or group.size() == 1:
+            if omega == 0 or predictions.shape[0] <= 1:
+                targets = predictions.clone()
+            else:
+                unit = unit_rows(features.to(inner))
+                targets = _alone(unit, predictions.to(inner), omega, affinity_temperature, solver)
+            return lambda: (predictions, targets.to(kind))
+        exchange = Exchange(
+            group, len(logits), logits.device, equal=equal_counts, dtype=gather_dtype
+        )
+        if gather_dtype is not None:
+            # Narrow types cannot hold every feature, but they hold those of a row of length 1.
+            features = unit_rows(features.to(kind))
+        all_features = exchange.start_gather(features)
+        all_predictions = exchange.start_gather(predictions)
+
+    def finish() -> tuple[Tensor, Tensor]:
+        # Not a decorator here: compiled, one within another would leave gradients switched off.
+        with torch.no_grad(), without_autocast(logits.device.type):
+            unit = unit_rows(all_features().to(inner))
+            everyone = all_predictions().to(inner)
+            everyone[exchange.own] = predictions.to(inner)  # these did not travel
+            targets = _across(exchange, unit, everyone, omega, affinity_temperature, solver)
+            return predictions, targets.to(kind)
+
+    return finish
+
+
+def without_autocast(device_type: str) -> "AbstractContextManager[None]":
+    """Products in the types of their factors (autocast's own context takes long to enter)."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
+
+
+def _alone(
+    unit: Float[Tensor, "n d"],
+    predictions: Float[Tensor, "n c"],
+    omega: float,
+    affinity_temperature: float,
+    solver: Solver,
+) -> Float[Tensor, "n c"]:
+    """Q from the features (of length 1) and predictions of n images."""
+    n, c = predictions.shape
+    steps = None
+    if solver == "auto":
+        steps = steps_that_pay(n, c, omega, affinity_temperature, unit.device.type)
+    elif solver == "fixed_point":
+        steps = planned_steps(n, omega, affinity_temperature)
+    if steps is None:
+        return _directly(unit, predictions, omega, affinity_temperature)
+    rows = AffinityRows(unit, slice(0, n), affinity_temperature)
+    if c > n and rows.held is not None:
+        # With more classes than images it takes fewer multiplications to find each image's
+        # shares in every target first, and to multiply them by P once.
+        identity = torch.eye(n, dtype=unit.dtype, device=unit.device)
+        mean = rows.sums.T / rows.sums.sum() if steps.radius else None
+        others = rows.held / rows.sums
+        return fixed_point(rows.multiply, identity, others, mean, omega, steps) @ predictions
+    others = rows.multiply(predictions)
+    mean = rows.sums.T @ predictions / rows.sums.sum() if steps.radius else None
+    return fixed_point(rows.multiply, predictions, others, mean, omega, steps)
+
+
+def _across(
+    exchange: Exchange,
+    unit: Float[Tensor, "n d"],
+    predictions: Float[Tensor, "n c"],
+    omega: float,
+    affinity_temperature: float,
+    solver: Solver,
+) -> Float[Tensor, "own c"]:
+    """This rank's rows of Q from the features (of length 1) and predictions of all n images."""
+    n, c = predictions.shape
+    own = exchange.own
+    if n <= 1:
+        return predictions[own]
+    steps = planned_steps(n, omega, affinity_temperature)
+    # The same on all ranks, which must agree.
+    shape = n, max(exchange.counts), unit.shape[1], c
+    apart = own_rows_pay(*shape, steps.products, unit.device.type)
+    if solver == "direct" or (solver == "auto" and not apart):
+        return _alone(unit, predictions, omega, affinity_temperature, solver)[own]
+    rows = AffinityRows(unit, own, affinity_temperature)
+    others = rows.multiply(predictions)
+    mean = None
+    if steps.radius:
+        # πᵀP over the rows of all ranks, π being proportional to the sums.
+        weighed = torch.cat([rows.sums.T @ predictions[own], rows.sums.sum().view(1, 1)], dim=1)
+        exchange.sum(weighed)
+        mean = weighed[:, :c] / weighed[:, c:]
+    return fixed_point(
+        lambda x: rows.multiply(exchange.gather(x)), predictions[own], others, mean, omega, steps
+    )
+
+
+def _directly(
+    unit: Float[Tensor, "n d"],
+    predictions: Float[Tensor, "n c"],
+    omega: float,
+    affinity_temperature: float,
+) -> Float[Tensor, "n c"]:
+    """All rows of Q by a factorisation."""
+    # On a CPU Cholesky's takes less time than LU only for larger matrices.
+    large = len(unit) >= 1024 or unit.device.type != "cpu"
+    if affinity_temperature < SYMMETRIC_FROM or not large:
+        affinity = scores(unit, unit, 0, affinity_temperature).softmax(dim=1)
+        return by_lu(affinity, predictions, omega)
+    weights = symmetric_weights(unit, affinity_temperature)
+    return by_cholesky(weights, weights.sum(dim=1, keepdim=True), predictions, omega)
+
+
+def bake_targets(
+    logits: Float[Tensor, "n c"],
+    features: Float[Tensor, "n d"],
+    *,
+    temperature: float = 4.0,
+    omega: float = 0.5,
+    affinity_temperature: float = 1.0,
+    group: "dist.ProcessGroup | None" = None,
+    solver: Solver = "auto",
+    gather_dtype: torch.dtype | None = None,
+    equal_counts: bool = False,
+) -> Float[Tensor, "n c"]:
+    """The soft targets Q of a mini-batch (arXiv 2104.13298, section 3).
+
+    P = softmax(logits / T); Â from the features (see `affinities`);
+    Q = (1 − ω) (I − ω Â)⁻¹ P. Every row of Q is a distribution. One image alone gets Q = P.
+
+    Inputs are detached and the work is done in float32 (float64 for float64 inputs, and within,
+    where sharp affinities with ω near 1 need it), also under autocast; no gradient flows through
+    the result. On batches like a network's it is within 1e-6 of the exact Q, whatever the solver;
+    docs/solvers.md has what strains that.
+
+    Args:
+        logits: (n, c) class scores of any floating type.
+        features: (n, d) pooled features before the classifier, of any floating type.
+        temperature: T, above zero; softens the predictions. The paper uses 4.
+        omega: ω in [0, 1), the share of the others in the target. The paper uses 0.5, and 0.9 on
+            some small data sets.
+        affinity_temperature: T_a, above zero. The paper has none (1); smaller values make the
+            ensemble local.
+        group: a torch.distributed process group across which the images of all ranks teach each
+            other; ranks may bring different n, none too. None: this process's images alone.
+        solver: "fixed_point" iterates, as often as a bound that needs no look at the data says;
+            across ranks each finds its own rows, and the ranks exchange after each product.
+            "direct" factorises an N×N matrix, across ranks that of all images on every rank.
+            "auto" takes what is predicted to be faster.
+        gather_dtype: type in which features and predictions travel between ranks, such as
+            torch.float16, to send less; the result is then less exact. None: the features in
+            their own type, predictions in float32.
+        equal_counts: every rank brings the same n, so that the ranks need not ask each other,
+            which makes the process wait for the device.
+
+    Returns:
+        (n, c) targets for this rank's images, float32 (float64 for float64 inputs).
+
+    Raises:
+        TypeError: an input is not floating point.
+        ValueError: shapes that do not fit, or a setting outside its range.
+    """
+    finish = start_targets(
+        logits,
+        features,
+        temperature=temperature,
+        omega=omega,
+        affinity_temperature=affinity_temperature,
+        group=group,
+        solver=solver,
+        gather_dtype=gather_dtype,
+        equal_counts=equal_counts,
+    )
+    return finish()[1]
+
+
+def check_inputs(logits: Tensor, features: Tensor, *, alone: bool) -> None:
+    for name, value in (("logits", logits), ("features", features)):
+        if value.ndim != 2 or 0 in value.shape[0 if alone else 1 :]:
+            raise ValueError(
+                f"{name} must have two dimensions, none of them empty, got {tuple(value.shape)}"
+            )
+        if not value.is_floating_point():
+            raise TypeError(f"{name} must be floating point, got {value.dtype}")
+    if logits.shape[0] != features.shape[0]:
+        raise ValueError(
+            f"logits and features must be of the same images, got {len(logits)} rows of logits "
+            f"and {len(features)} of features"
+        )
+
+
+def check_settings(
+    temperature: float,
+    omega: float,
+    affinity_temperature: float,
+    solver: str,
+    gather_dtype: torch.dtype | None,
+) -> None:
+    """Raise ValueError for a setting outside its range."""
+    check_positive("temperature", temperature)
+    check_positive("affinity_temperature", affinity_temperature)
+    check_omega(omega)
+    check_solver(solver)
+    if gather_dtype is not None and not gather_dtype.is_floating_point:
+        raise ValueError(f"gather_dtype must be a floating type, got {gather_dtype}")

@@ -1,0 +1,44 @@
+"""Loss terms that methods share."""
+
+import torch
+from torch.nn import functional as F
+
+from .._shapes import Float, Tensor
+from ..ensembling.targets import without_autocast
+
+
+def distillation_loss(
+    logits: Float[Tensor, "n c"], soft_targets: Float[Tensor, "n c"], temperature: float = 4.0
+) -> Float[Tensor, ""]:
+    """T² KL(Q ‖ softmax(Z / T)), the mean over the batch (arXiv 2104.13298, section 3).
+
+    T² keeps the gradient's size independent of the temperature (Hinton et al., 1503.02531).
+    Computed in float32 or wider whatever the logits' type; Q may hold zeros.
+
+    Args:
+        logits: (n, c) class scores; the gradient flows here alone.
+        soft_targets: (n, c), every row a distribution.
+        temperature: T, above zero, that of the soft targets.
+    """
+    with without_autocast(logits.device.type):
+        log_probabilities = (_widened(logits) / temperature).log_softmax(dim=1)
+        soft_targets = soft_targets.to(log_probabilities.dtype)
+        divergence = F.kl_div(log_probabilities, soft_targets, reduction="batchmean")
+    return divergence * temperature**2
+
+
+def cross_entropy(
+    logits: Float[Tensor, "n c"], target: Tensor, label_smoothing: float = 0.0
+) -> Float[Tensor, ""]:
+    """Cross-entropy with class numbers (n,) or class probabilities (n, c), in float32 or wider.
+
+    Zero for no images, as a rank may have none.
+    """
+    with without_autocast(logits.device.type):
+        if logits.shape[0] == 0:
+            return _widened(logits).sum()
+        return F.cross_entropy(_widened(logits), target, label_smoothing=label_smoothing)
+
+
+def _widened(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(torch.float32, logits.dtype))

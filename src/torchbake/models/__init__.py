@@ -1,0 +1,24 @@
+"""Networks that return features and logits."""
+
+from typing import TYPE_CHECKING
+
+from .._lazy import export_lazily
+
+if TYPE_CHECKING:
+    from .classifier import Classifier as Classifier
+    from .classifier import Output as Output
+    from .create import create_model as create_model
+    from .create import list_models as list_models
+
+_HOMES = {
+    "Classifier": "classifier",
+    "Output": "classifier",
+    "create_model": "create",
+    "list_models": "create",
+}
+__getattr__, _names = export_lazily(__name__, _HOMES)
+__all__ = _names
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,81 @@
+"""A network that returns features and logits."""
+
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from .._shapes import Float, Tensor
+from ..errors import UserError, did_you_mean
+
+
+class Output(NamedTuple):
+    """What one forward gives: pooled features before the classifier, and class scores."""
+
+    features: Float[Tensor, "n d"]
+    logits: Float[Tensor, "n c"]
+
+
+class Classifier(nn.Module):
+    """A network that gives its features beside its logits, from one forward.
+
+    >>> model = Classifier(torchvision.models.resnet18(), classifier="fc")
+    >>> features, logits = model(images)
+
+    The network itself is unchanged, `model.network` with its own parameter names. Say where its
+    features are, by the name of a layer as in `named_modules()`:
+
+    Args:
+        network: images (n, ch, h, w) to logits (n, c).
+        classifier: the last layer; what goes into it are the features.
+        features: or a layer whose output are the features; maps (n, d, h, w) are averaged over
+            their positions and tokens (n, t, d) over t.
+
+    Raises:
+        UserError: neither or both were named, or the network has no such layer. At the first
+            forward: the layer did not run, or gave no features.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, classifier: str | None = None, features: str | None = None
+    ) -> None:
+        super().__init__()
+        if (classifier is None) == (features is None):
+            raise UserError("name either the classifier layer or the features layer of the model")
+        self.network = network
+        self.layer = classifier if features is None else features
+        layers = dict(network.named_modules())
+        if self.layer not in layers:
+            hint = did_you_mean(str(self.layer), layers)
+            raise UserError(f"the model has no layer named '{self.layer}'{hint}")
+        # Bound methods, so that a deep copy (an average of weights, say) keeps its own features.
+        if features is None:
+            layers[self.layer].register_forward_pre_hook(self._keep_input)
+        else:
+            layers[self.layer].register_forward_hook(self._keep_output)
+        self._kept: Any = None
+
+    def _keep_input(self, layer: nn.Module, inputs: Any) -> None:
+        self._kept = inputs[0]
+
+    def _keep_output(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        self._kept = output
+
+    def forward(self, images: Float[Tensor, "n ch h w"]) -> Output:
+        logits = self.network(images)
+        features, self._kept = self._kept, None
+        if not isinstance(features, Tensor) or not 2 <= features.ndim <= 4:
+            raise UserError(
+                f"layer '{self.layer}' gave no features: expected a tensor (n, d), (n, t, d) or "
+                f"(n, d, h, w), got {_described(features)}"
+            )
+        if features.ndim == 4:
+            features = features.mean(dim=(2, 3))
+        elif features.ndim == 3:
+            features = features.mean(dim=1)
+        return Output(features, logits)
+
+
+def _described(value: Any) -> str:
+    if value is None:
+        return "nothing, it did not run"
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,124 @@
+"""Any classification network as one forward to (features, logits)."""
+
+import importlib
+import sys
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from ..errors import UserError, did_you_mean
+from .classifier import Classifier
+from .networks import NETWORKS
+
+
+def list_models() -> list[str]:
+    """The names that `create_model` knows: this package's networks, then timm's."""
+    return [*sorted(NETWORKS), *timm.list_models()]
+
+
+def create_model(
+    name: str,
+    num_classes: int,
+    *,
+    in_chans: int = 3,
+    image_size: int = 224,
+    pretrained: bool = False,
+    drop_rate: float = 0.0,
+    classifier: str | None = None,
+    features: str | None = None,
+) -> Classifier:
+    """A network by name, ready for training.
+
+    Args:
+        name: as in `list_models()`, one of this package's (see `networks`) or timm's; or
+            `module:callable` of one's own, which is called with `num_classes`.
+        num_classes: C, the number of logits.
+        in_chans: channels of the images.
+        image_size: height and width in pixels, with which the model is tried once.
+        pretrained: load the weights that timm offers for it.
+        drop_rate: of timm's dropout before the classifier; the features are those behind it.
+        classifier, features: a layer's name (see `Classifier`); `list_models()` need none.
+
+    Raises:
+        UserError: an unknown name, weights that cannot be had, or a model that gives no features
+            before one linear classifier, or does not take such images.
+    """
+    hub = name.startswith(("hf-hub:", "hf_hub:"))
+    own = ":" in name and not hub
+    if (own or name in NETWORKS) and (pretrained or drop_rate):
+        raise UserError(f"model '{name}' is not timm's: it takes no pretrained and no drop_rate")
+    try:
+        if own:
+            network = _imported(name)(num_classes)
+        elif name in NETWORKS:
+            network = NETWORKS[name](num_classes, in_chans)
+        elif hub or timm.is_model(name.split(".")[0]):
+            network = timm.create_model(
+                name,
+                pretrained=pretrained,
+                num_classes=num_classes,
+                in_chans=in_chans,
+                drop_rate=drop_rate,
+            )
+        else:
+            raise UserError(f"unknown model '{name}'{did_you_mean(name, list_models())}")
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"model '{name}' cannot be made: {_first_line(error)}") from error
+    if classifier is None and features is None:
+        classifier = _classifier_name(network, num_classes)
+        if classifier is None:
+            raise UserError(
+                f"model '{name}' gives no features: no single linear classifier was found; "
+                "name its classifier or features layer"
+            )
+    model = Classifier(network, classifier=classifier, features=features)
+    _try_once(model, name, num_classes, (1, in_chans, image_size, image_size))
+    return model
+
+
+def _imported(name: str) -> Any:
+    """What `module:callable` names; modules in the working directory count."""
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    finally:
+        sys.path.remove("")
+
+
+def _classifier_name(network: nn.Module, num_classes: int) -> str | None:
+    """The name of the layer that makes the logits, where the network says which it is."""
+    head: Any = getattr(network, "get_classifier", lambda: getattr(network, "fc", None))()
+    if not isinstance(head, nn.Module):
+        return None
+    within = {id(module) for module in head.modules()}
+    names = [
+        name
+        for name, module in network.named_modules()
+        if id(module) in within
+        and num_classes
+        in (getattr(module, "out_features", None), getattr(module, "out_channels", None))
+    ]
+    return names[0] if len(names) == 1 else None
+
+
+def _try_once(model: Classifier, name: str, num_classes: int, shape: tuple[int, ...]) -> None:
+    try:
+        with torch.no_grad():
+            _, logits = model.eval()(torch.zeros(shape))
+    except Exception as error:
+        size = " × ".join(map(str, shape[1:]))
+        raise UserError(f"model '{name}' fails on {size} images: {_first_line(error)}") from error
+    if logits.shape != (1, num_classes):
+        raise UserError(
+            f"model '{name}' gave logits {tuple(logits.shape)}, expected (1, {num_classes})"
+        )
+    model.train()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,249 @@
+"""Batches in which images find others of their class."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch.utils.data import Sampler
+
+from .._shapes import Int, Tensor
+from ..randomness import generator_for
+from .grouping import arranged, partner_offsets
+
+
+class ClassGroupedBatchSampler(Sampler[list[int]]):
+    """Draws batches made of class groups: an image and up to `partners` others of its class.
+
+    >>> sampler = ClassGroupedBatchSampler(labels, batch_size=128, partners=3)
+    >>> loader = DataLoader(dataset, batch_sampler=sampler)
+
+    arXiv 2104.13298, section 3, draws M classmates for each image; `epoch="anchors"` is its
+    epoch, `epoch="images"` is ours:
+
+    * `"images"`: every image exactly once an epoch, arranged in groups of `partners + 1` of one
+      class. What does not divide makes one smaller group a class.
+    * `"anchors"`: every image once as an anchor, followed by `partners` others of its class, so
+      that an epoch has `partners + 1` times the images. They are drawn without replacement; only
+      a class with fewer others repeats them, each as often as the next. An image without a
+      classmate stays alone.
+
+    Group members are contiguous (a, p, p, a, p, p). Every batch has exactly `batch_size` images,
+    except a last one; smaller groups are joined to fill the place of a whole one where they can.
+    A group is cut only where groups cannot be made to fill a place: when `batch_size` is no
+    multiple of `partners + 1`, and a few for what smaller groups leave over. Which images come
+    last, and with `drop_last` not at all, is another random choice in each epoch.
+
+    The epoch's batches are a pure function of (labels, seed, epoch, batch_size × world_size).
+    Rank r of w takes the r-th part of each batch of `batch_size × w` images; all ranks have the
+    same number of batches. Without `drop_last` the last, smaller batch is divided among the
+    ranks; has it fewer images than there are ranks, they are repeated so that none goes without.
+
+    The epoch's number moves on by itself when the last batch has been drawn, or is set by
+    `set_epoch`. Images are counted alike for every method by `images_per_epoch`.
+
+    Args:
+        labels: (n,) class numbers: integers in a tensor, an array or a sequence.
+        batch_size: images a batch and rank, partners included.
+        partners: others of its class beside each image, M in the paper; 0 shuffles all images.
+        epoch: what an epoch counts, `"images"` or `"anchors"`.
+        seed: of the order.
+        rank, world_size: this process among how many; by default torch.distributed's, or 0 of 1.
+        drop_last: leave out the last batch if it is smaller.
+
+    Raises:
+        ValueError: labels that are not whole numbers in one dimension, settings out of range, or
+            `drop_last` with fewer images than one batch.
+    """
+
+    def __init__(
+        self,
+        labels: Tensor | Sequence[int] | Any,
+        batch_size: int,
+        *,
+        partners: int = 1,
+        epoch: Literal["images", "anchors"] = "images",
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        distributed = dist.is_available() and dist.is_initialized()
+        if world_size is None:
+            world_size = dist.get_world_size() if distributed else 1
+        if rank is None:
+            rank = dist.get_rank() if distributed else 0
+        self._classes = _class_numbers(labels)
+        if partners < 0:
+            raise ValueError(f"partners must be at least 0, got {partners}")
+        if batch_size <= partners:
+            raise ValueError(
+                f"batch_size must have room for a group of partners + 1 = {partners + 1} images, "
+                f"got {batch_size}"
+            )
+        if epoch not in ("images", "anchors"):
+            raise ValueError(f'epoch must be "images" or "anchors", got {epoch!r}')
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be in [0, {world_size}), the world size, got {rank}")
+        self.batch_size = batch_size
+        self.partners = partners
+        self.kind = epoch
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.drop_last = drop_last
+        self.epoch = 0
+        self._start = self._drawn = 0
+
+        self._class_sizes = torch.bincount(self._classes)
+        self._total = len(self._classes)
+        if epoch == "anchors":
+            alone = int((self._class_sizes == 1).sum())
+            self._total = (self._total - alone) * (partners + 1) + alone
+        if len(self) == 0:
+            raise ValueError(
+                f"drop_last leaves no batch: an epoch has {self._total} images, one batch of all "
+                f"ranks {batch_size * world_size}"
+            )
+
+    def __len__(self) -> int:
+        """Batches an epoch, the same on every rank."""
+        full, rest = divmod(self._total, self.batch_size * self.world_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images an epoch over all ranks, partners included."""
+        size = self.batch_size * self.world_size
+        return self._total - self._total % size if self.drop_last else self._total
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first, self._start = self._start, 0
+        self._drawn = first
+        for batch in self.batches(self.epoch)[first:]:
+            self._drawn += 1
+            yield batch.tolist()
+        self.epoch += 1
+        self._drawn = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration that of this epoch; from its start, unless already in it."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self._start = self._drawn = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the drawing is: the seed, the epoch and the number of batches drawn in it.
+
+        A DataLoader with workers draws ahead of what the loop has used; such a loop counts its
+        own batches and puts its count in place of `"batch"`.
+        """
+        return {"seed": self.seed, "epoch": self.epoch, "batch": self._drawn}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where `state_dict` was taken: the next iteration starts behind that batch."""
+        if state["seed"] != self.seed:
+            raise ValueError(
+                f"the state was taken with seed {state['seed']}, this sampler has {self.seed}"
+            )
+        if not 0 <= state["batch"] <= len(self):
+            raise ValueError(f"batch must be in [0, {len(self)}], got {state['batch']}")
+        self.epoch = state["epoch"]
+        self._start = self._drawn = state["batch"]
+
+    def batches(self, epoch: int) -> list[Int[Tensor, " batch"]]:
+        """All of this rank's batches of an epoch, as image numbers."""
+        return self._cut(self._order(epoch))
+
+    def numbered_batches(
+        self, epoch: int
+    ) -> list[tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]]:
+        """`batches(epoch)`, and how often the epoch had each image before, on any rank.
+
+        With `epoch="anchors"` an image comes again as a partner: this number tells its views apart.
+        """
+        order = self._order(epoch)
+        before = torch.zeros_like(order)
+        if self.kind == "anchors":
+            by_image = order.argsort(stable=True)
+            counts = torch.bincount(order)
+            first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+            before[by_image] = torch.arange(len(order)) - first
+        return list(zip(self._cut(order), self._cut(before), strict=True))
+
+    def _cut(self, order: Int[Tensor, " images"]) -> list[Int[Tensor, " batch"]]:
+        step = self.batch_size * self.world_size
+        full = len(order) // step
+        rows = order[: full * step].view(full, self.world_size, self.batch_size)[:, self.rank]
+        batches = list(rows.unbind(0))
+        rest = order[full * step :]
+        if len(rest) and not self.drop_last:
+            batches.append(self._share(rest))
+        return batches
+
+    def _share(self, rest: Int[Tensor, " rest"]) -> Int[Tensor, " share"]:
+        """This rank's part of the last, smaller batch; whole groups where there are enough."""
+        if len(rest) < self.world_size:
+            rest = rest.repeat(self.world_size)[: self.world_size]
+        unit = self.partners + 1
+        if len(rest) < self.world_size * unit or self.batch_size % unit:
+            unit = 1
+        start, end = (
+            min(-(-len(rest) * r // (self.world_size * unit)) * unit, len(rest))
+            for r in (self.rank, self.rank + 1)
+        )
+        return rest[start:end]
+
+    def _order(self, epoch: int) -> Int[Tensor, " images"]:
+        """The images of an epoch, groups contiguous, as they are cut into batches."""
+        generator = generator_for("batches", self.seed, epoch)
+        size = self.partners + 1
+        shuffled = torch.randperm(len(self._classes), generator=generator)
+        by_class = shuffled[self._classes[shuffled].argsort(stable=True)]
+        if size == 1:
+            return shuffled
+        sizes = self._class_sizes
+        starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+        position = torch.arange(len(by_class)) - starts
+        sizes = sizes.repeat_interleave(sizes)
+        # One group a row, -1 where it is smaller.
+        if self.kind == "images":
+            first = (position % size == 0).nonzero()[:, 0]
+            lengths = (sizes - position)[first].clamp(max=size)
+            column = torch.arange(size)
+            groups = by_class[(first[:, None] + column).clamp(max=len(by_class) - 1)]
+            groups = groups.masked_fill(column >= lengths[:, None], -1)
+        else:
+            lengths = torch.where(sizes == 1, 1, size)
+            around = position[:, None] + partner_offsets(sizes - 1, self.partners, generator)
+            around -= (around >= sizes[:, None]) * sizes[:, None]
+            partners = by_class[around.add_(starts[:, None])]
+            partners[lengths == 1] = -1
+            groups = torch.cat([by_class[:, None], partners], dim=1)
+        groups = torch.cat([groups, torch.full((1, size), -1)])
+        places, left = arranged(lengths, size, generator)
+        members = torch.cat([groups[places].flatten(), groups[left].flatten()])
+        members = members[members >= 0]
+        # The places of whole groups, shuffled. The last images, which fill none, change seats with
+        # as many of a random place, so that it is not always the same ones that come last.
+        rest = len(members) % size
+        rows = members[: len(members) - rest].view(-1, size)
+        rows = rows[torch.randperm(len(rows), generator=generator)]
+        last = members[len(members) - rest :]
+        if rest and len(rows):
+            row = int(torch.randint(len(rows), (), generator=generator))
+            last, rows[row, :rest] = rows[row, :rest].clone(), last
+        return torch.cat([rows.flatten(), last])
+
+
+def _class_numbers(labels: Any) -> Int[Tensor, " n"]:
+    try:
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"labels must be whole numbers, got {type(labels).__name__}") from None
+    if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex() or len(labels) == 0:
+        raise ValueError(
+            "labels must be whole numbers in one dimension, at least one, got shape "
+            f"{tuple(labels.shape)} of {labels.dtype}"
+        )
+    return labels.cpu().unique(return_inverse=True)[1]

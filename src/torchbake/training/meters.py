@@ -1,0 +1,88 @@
+"""Figures of the training since the last record, kept on the device until they are read."""
+
+import resource
+import sys
+import time
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from .._shapes import Float, Int, Tensor
+from ..methods import Step
+from .distributed import Ranks
+
+
+class Meters:
+    """Sums over the images of a few steps: the loss and its terms, and how many were right."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.sums: dict[str, Tensor] = {}
+        self.images = 0
+        self.started = time.perf_counter()
+
+    def add(self, step: Step, labels: Int[Tensor, " n"]) -> None:
+        """Count one step of this rank's."""
+        n = len(labels)
+        own = labels if step.labels is None else step.labels
+        right = (step.logits.detach().argmax(dim=1) == own).float().mean()
+        values = {"loss": step.loss.detach() * n, "train_top1": 100.0 * right * n}
+        values |= {name: term.detach() * n for name, term in step.terms.items()}
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value
+        self.images += n
+
+    def close(self) -> tuple[dict[str, float], int, float]:
+        """Means over the images of all ranks, their number, and the seconds; then start anew."""
+        names = list(self.sums)
+        sums = torch.stack([self.sums[name].float() for name in names])
+        images = torch.tensor(float(self.images), device=sums.device)
+        summed: Float[Tensor, " terms_1"] = torch.cat([sums, images[None]])
+        if self.ranks.world_size > 1:
+            dist.all_reduce(summed)
+        *values, total = summed.tolist()  # the one moment at which the device is waited for
+        seconds = time.perf_counter() - self.started
+        self.restart()
+        means = {name: value / total for name, value in zip(names, values, strict=True)}
+        return means, round(total), seconds
+
+    def restart(self) -> None:
+        """Forget the sums, and count the time from now."""
+        self.sums = {}
+        self.images = 0
+        self.started = time.perf_counter()
+
+
+class ForwardCounter:
+    """Counts the images that go through networks, with or without gradient.
+
+    It counts on the device, so that nobody waits for it and a compiled step can do so, too.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.count = torch.zeros((), dtype=torch.int64, device=device)
+        self.networks: list[nn.Module] = []
+
+    def watch(self, network: nn.Module) -> None:
+        """Count this network's forwards, too."""
+        network.register_forward_pre_hook(self._add)
+        self.networks.append(network)
+
+    def _add(self, network: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.count.add_(len(inputs[0]))
+
+    def take(self) -> int:
+        """The images counted since the last call."""
+        count = int(self.count)
+        self.count.zero_()
+        return count
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process has held at most: on a GPU of tensors there, else of everything."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
