@@ -1,11 +1,11 @@
 import torch
 
-from torchbake.randomness import generator_for, seed_for, uniform_for
+from torchbake.randomness import derive_seed, draw_uniform, make_generator
 
 
 def numbers(images, views=0, count=4, key=("augment", 0, 0)):
     images = torch.as_tensor(images)
-    return uniform_for(images, torch.full_like(images, views), count, *key)
+    return draw_uniform(images, torch.full_like(images, views), count, *key)
 
 
 def test_a_row_depends_on_its_own_image_alone():
@@ -14,7 +14,7 @@ def test_a_row_depends_on_its_own_image_alone():
 
 
 def test_numbers_are_the_same_on_every_machine():
-    assert seed_for("batches", 0, 0) == 1567934732
+    assert derive_seed("batches", 0, 0) == 1567934732
     assert (numbers([0, 1])[:, 0] * 1_000_000).int().tolist() == [860864, 646806]
 
 
@@ -39,6 +39,6 @@ def test_uniform_and_uncorrelated():
 
 def test_generators_of_one_key_agree():
     assert torch.equal(
-        torch.rand(3, generator=generator_for("a", 1)),
-        torch.rand(3, generator=generator_for("a", 1)),
+        torch.rand(3, generator=make_generator("a", 1)),
+        torch.rand(3, generator=make_generator("a", 1)),
     )

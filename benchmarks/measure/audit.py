@@ -21,11 +21,11 @@ from cleanlab.rank import get_label_quality_scores
 from rich.console import Console
 from torch import Tensor
 
-from torchbake.analysis.audit.rank import audited
-from torchbake.analysis.audit.score import ranking_quality
-from torchbake.analysis.outputs import outputs_of
-from torchbake.data.sources.labels import Correction, as_csv
-from torchbake.randomness import generator_for
+from torchbake.analysis.audit.rank import audit_run
+from torchbake.analysis.audit.score import measure_ranking
+from torchbake.analysis.outputs import compute_outputs
+from torchbake.data.sources.labels import Correction, format_csv
+from torchbake.randomness import make_generator
 from torchbake.training.files import write_text
 from torchbake.training.loop import train
 from torchbake.training.opened_run import OpenedRun, open_run
@@ -124,7 +124,7 @@ def trained(folder: Path, recipe: str, overrides: list[tuple[str, str]], finishe
 
 def in_sample(opened: OpenedRun) -> Iterator[dict[str, Any]]:
     """Rankings by what the run itself makes of the images that it was trained on."""
-    audit = audited(opened, ema=False, rounds=4, seed=0, console=QUIET)
+    audit = audit_run(opened, ema=False, rounds=4, seed=0, console=QUIET)
     yield from by_cleanlab(opened, audit.outputs.logits.double().softmax(dim=1), "in sample")
     yield {"ranking": "torchbake audit", "of": "in sample"} | quality(opened, audit.suspicion.score)
 
@@ -142,7 +142,7 @@ def quality(opened: OpenedRun, score: Tensor) -> dict[str, float]:
     assert train.clean_labels is not None
     wrong = train.labels != train.clean_labels
     k = int(wrong.sum())
-    found = ranking_quality(score, wrong, (k // 10,))
+    found = measure_ranking(score, wrong, (k // 10,))
     return {
         "auroc": found["auroc"],
         "precision": found[f"precision@{k}"],
@@ -155,7 +155,7 @@ def out_of_sample(
 ) -> Tensor | None:
     """Each image's probabilities by a network that was trained without it; None if some miss."""
     train, classes = opened.data.source.train, opened.data.source.classes
-    order = torch.randperm(len(train), generator=generator_for("folds", opened.recipe.seed))
+    order = torch.randperm(len(train), generator=make_generator("folds", opened.recipe.seed))
     probabilities = torch.empty(len(train), len(classes), dtype=torch.float64)
     for number, left_out in enumerate(order.tensor_split(FOLDS)):
         left_out = left_out.sort().values
@@ -164,12 +164,12 @@ def out_of_sample(
             Correction(i, train.name_of(i), classes[int(train.labels[i])], "")
             for i in left_out.tolist()
         )
-        write_text(file, as_csv(dropped))
+        write_text(file, format_csv(dropped))
         without = [*overrides, ("data.labels", str(file)), ("data.workers", "0")]
         if not trained(folds / str(number), recipe, without, finished):
             return None
         fold = open_run(folds / str(number), console=QUIET)
-        logits = outputs_of(fold, train, left_out, QUIET).logits
+        logits = compute_outputs(fold, train, left_out, QUIET).logits
         probabilities[left_out] = logits.double().softmax(dim=1)
     return probabilities
 

@@ -14,7 +14,7 @@ from benchmarks.measure.ensembling import clustered, side_by_side
 from benchmarks.measure.provenance import write_results
 
 from torchbake import bake_targets
-from torchbake.ensembling.plan import planned_steps, steps_that_pay
+from torchbake.ensembling.plan import plan_paying_steps, plan_steps
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     for sharpness in (1.0, 0.1):
         for n in options.n:
             for c in options.c:
-                products = planned_steps(n, 0.5, sharpness).products
+                products = plan_steps(n, 0.5, sharpness).products
                 seconds = side_by_side(
                     {
                         solver: partial(bake_targets, affinity_temperature=sharpness, solver=solver)
@@ -37,7 +37,7 @@ def main() -> None:
                     clustered(n, 512, c, options.device),
                     options.repeats,
                 )
-                steps = steps_that_pay(n, c, 0.5, sharpness, options.device)
+                steps = plan_paying_steps(n, c, 0.5, sharpness, options.device)
                 picked = "fixed_point" if steps else "direct"
                 rows.append(
                     {

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from torchbake import bake_targets
-from torchbake.ensembling.plan import steps_that_pay
+from torchbake.ensembling.plan import plan_paying_steps
 from torchbake.ensembling.targets import start_targets
 from torchbake.losses.known_gradient import self_distillation_loss
 
@@ -112,7 +112,9 @@ def _row(n: int, d: int, c: int, options: argparse.Namespace) -> dict[str, Any]:
         "n": n,
         "d": d,
         "c": c,
-        "solver": "fixed point" if steps_that_pay(n, c, OMEGA, 1.0, options.device) else "direct",
+        "solver": "fixed point"
+        if plan_paying_steps(n, c, OMEGA, 1.0, options.device)
+        else "direct",
         "target_seconds": side_by_side(TARGETS, batch, options.repeats),
         "loss_seconds": side_by_side(losses, batch, options.repeats),
         "loss_bytes": {name: _peak(name, n, d, c, options.device) for name in LOSSES},

@@ -26,7 +26,7 @@ from benchmarks.tables.evidence_rows import ROWS, Wanted
 from rich.console import Console
 
 from torchbake.analysis.compare.figures import read_runs
-from torchbake.analysis.compare.plan import Run, plan
+from torchbake.analysis.compare.plan import Run, plan_runs
 from torchbake.analysis.compare.run import run_missing
 from torchbake.errors import Stopped, UserError
 
@@ -105,7 +105,7 @@ def _runs(
         overrides.append(("data", place))
     # Epochs count what the recipe says: no budget.
     out = folder / row.recipe
-    return plan(row.recipe, [*overrides, *common], [row.variant], row.seeds, None, out)
+    return plan_runs(row.recipe, [*overrides, *common], [row.variant], row.seeds, None, out)
 
 
 def _record(row: Wanted, run: Run) -> dict[str, Any]:

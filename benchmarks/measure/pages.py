@@ -17,7 +17,7 @@ from benchmarks.measure.provenance import write_results
 from playwright.sync_api import Browser, sync_playwright
 
 from torchbake.analysis.outputs import Outputs
-from torchbake.analysis.pages.inspect import Settings, inspected
+from torchbake.analysis.pages.inspect import Settings, inspect_batch
 from torchbake.analysis.pages.render import render
 
 SIZES = [(128, 100), (512, 100), (512, 1000)]
@@ -62,7 +62,7 @@ def page(images: int, classes: int) -> str:
     logits = 3 * torch.randn(images, classes, generator=generator)
     coarse = torch.rand(images, 3, 8, 8, generator=generator)
     pictures = (255 * torch.nn.functional.interpolate(coarse, scale_factor=4)).byte()
-    inspector = inspected(
+    inspector = inspect_batch(
         Outputs(torch.arange(images), labels, logits, features),
         pictures,
         [f"class {number}" for number in range(classes)],

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from torchbake import affinities, bake_targets
 from torchbake.batch import Batch
-from torchbake.data.loading.open_data import prepare_data
+from torchbake.data.loading.open_data import show_opening
 from torchbake.training.distributed import Ranks
 from torchbake.training.meters import Meters
 from torchbake.training.recipe_files import load_recipe
@@ -35,7 +35,7 @@ def main() -> None:
         "digits/bake", [("method.affinity_temperature", str(AFFINITY_TEMPERATURE))]
     )
     ranks = Ranks(0, 1, torch.device("cpu"))
-    setup = set_up(recipe, prepare_data(recipe.data, Console(quiet=True)), ranks)
+    setup = set_up(recipe, show_opening(recipe.data, Console(quiet=True)), ranks)
     meters = Meters(ranks)
     for number in range(STEPS):
         epoch, first = divmod(number, len(setup.sampler))

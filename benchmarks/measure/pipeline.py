@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from torchbake.data.loading.open_data import prepare
+from torchbake.data.loading.open_data import open_data
 from torchbake.data.loading.train_loader import TrainLoader
 from torchbake.data.preparing.packing import pack
 from torchbake.recipe import DataRecipe
@@ -115,7 +115,7 @@ def _torchvision(folder: Path, workers: int, *, floats: bool) -> Iterator[torch.
 
 def _loader(name: str, workers: int) -> TrainLoader:
     recipe = DataRecipe(name=name, image_size=SIZE, crop="resized", flip=True, workers=workers)
-    data = prepare(recipe, lambda split, done, total: None)
+    data = open_data(recipe, lambda split, done, total: None)
     sampler = ClassGroupedBatchSampler(data.source.train.labels, BATCH, partners=3, drop_last=True)
     device = torch.device("cpu")
     return TrainLoader(data, sampler, device, 0)

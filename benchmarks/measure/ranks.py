@@ -26,7 +26,7 @@ from benchmarks.measure.provenance import write_results
 from torch import Tensor
 
 from torchbake import bake_targets
-from torchbake.ensembling.plan import Solver, planned_steps
+from torchbake.ensembling.plan import Solver, plan_steps
 
 IMAGES, SIZES = 128, [(512, 100), (2048, 1000)]
 
@@ -61,7 +61,7 @@ def main() -> None:
 def predicted_cost(ranks: int, n: int, d: int, c: int) -> dict[str, Any]:
     """Of one rank with n images among `ranks` times as many, at the default settings, float32."""
     everyone = ranks * n
-    products = planned_steps(everyone, 0.5, 1.0).products
+    products = plan_steps(everyone, 0.5, 1.0).products
     return {
         "ranks": ranks,
         "n": n,

@@ -19,9 +19,9 @@ from benchmarks.measure.provenance import write_results
 from torch import Tensor
 
 from torchbake import bake_targets
-from torchbake.ensembling.affinity import AffinityRows, unit_rows
-from torchbake.ensembling.plan import TOLERANCE, needs_float64, planned_steps
-from torchbake.ensembling.solvers import fixed_point
+from torchbake.ensembling.affinity import AffinityRows, normalise_rows
+from torchbake.ensembling.plan import TOLERANCE, needs_float64, plan_steps
+from torchbake.ensembling.solvers import solve_fixed_point
 
 BITS = {"TF32": 10, "bfloat16": 7}  # of the operands' fraction
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _errors(n: int, omega: float, affinity_temperature: float) -> dict[str, Any]:
-    steps = planned_steps(n, omega, affinity_temperature)
+    steps = plan_steps(n, omega, affinity_temperature)
     row: dict[str, Any] = {
         "n": n,
         "omega": omega,
@@ -99,9 +99,9 @@ def _iterated(
     all_products: bool = False,
 ) -> Tensor:
     """The fixed point, in the inputs' type, products with operands of so many bits."""
-    steps = planned_steps(len(logits), omega, affinity_temperature)
+    steps = plan_steps(len(logits), omega, affinity_temperature)
     predictions = (logits / 4).softmax(dim=1)
-    unit = _rounded(unit_rows(features), bits)
+    unit = _rounded(normalise_rows(features), bits)
     rows = AffinityRows(unit, slice(0, len(unit)), affinity_temperature)
     if all_products and rows.held is not None:
         rows.held = _rounded(rows.held, bits)
@@ -111,7 +111,7 @@ def _iterated(
 
     others = multiply(predictions)
     mean = rows.sums.T @ predictions / rows.sums.sum() if steps.radius else None
-    return fixed_point(multiply, predictions, others, mean, omega, steps)
+    return solve_fixed_point(multiply, predictions, others, mean, omega, steps)
 
 
 def _rounded(values: Tensor, bits: int | None) -> Tensor:
@@ -123,7 +123,7 @@ def _rounded(values: Tensor, bits: int | None) -> Tensor:
 
 
 def _exact(logits: Tensor, features: Tensor, omega: float, affinity_temperature: float) -> Tensor:
-    unit = unit_rows(features.double())
+    unit = normalise_rows(features.double())
     similarity = (unit @ unit.T / affinity_temperature).fill_diagonal_(-math.inf)
     system = torch.eye(len(unit), dtype=torch.float64) - omega * similarity.softmax(dim=1)
     return (1 - omega) * torch.linalg.solve(system, (logits.double() / 4).softmax(dim=1))

@@ -16,7 +16,7 @@ from benchmarks.measure.provenance import write_results
 from rich.console import Console
 
 from torchbake.batch import Batch
-from torchbake.data.loading.open_data import prepare_data
+from torchbake.data.loading.open_data import show_opening
 from torchbake.training.distributed import Ranks, prepare_device
 from torchbake.training.meters import Meters
 from torchbake.training.recipe_files import load_recipe
@@ -39,7 +39,7 @@ def main() -> None:
         )
         for method in ("cross-entropy", "bake")
     }
-    data = prepare_data(recipes["bake"].data, Console(quiet=True))
+    data = show_opening(recipes["bake"].data, Console(quiet=True))
     setups = {method: set_up(recipe, data, ranks) for method, recipe in recipes.items()}
     batches = {method: _forever(setup) for method, setup in setups.items()}
     speeds: dict[str, list[float]] = {method: [] for method in setups}

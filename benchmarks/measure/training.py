@@ -26,7 +26,7 @@ from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
 from torchbake.batch import Batch
-from torchbake.data.loading.open_data import Data, prepare_data
+from torchbake.data.loading.open_data import Data, show_opening
 from torchbake.training.distributed import Ranks, prepare_device
 from torchbake.training.meters import Meters
 from torchbake.training.recipe_files import load_recipe
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="that are timed, a block")
     options = parser.parse_args()
     recipe = load_recipe("cifar100/resnet18-bake", [("data", options.data)])
-    data = prepare_data(recipe.data, Console(quiet=True))
+    data = show_opening(recipe.data, Console(quiet=True))
     fast = ["compile"] * options.compile + ["cuda_graphs"] * options.cuda_graphs
     for model in options.models.split(","):
         rows: list[dict[str, Any]] = []

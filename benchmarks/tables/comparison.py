@@ -1,10 +1,10 @@
-"""Tables of `torchbake compare`'s figures, for `tables.py`."""
+"""Tables of `torchbake compare`'s figures."""
 
 from collections.abc import Callable
 from typing import Any
 
-from torchbake.analysis.compare.figures import Row, compared
-from torchbake.analysis.compare.tables import as_markdown, over_baseline, spread
+from torchbake.analysis.compare.figures import Row, compare_runs
+from torchbake.analysis.compare.tables import format_comparison, format_gain, format_spread
 
 Rows = list[dict[str, Any]]
 
@@ -21,23 +21,23 @@ STUDIES = ("variants_digits", "variants_noise", "variants_cifar", "variants_late
 
 def whole(rows: Rows) -> str:
     """The table as `torchbake compare` prints it."""
-    return as_markdown(compared(rows, None, unequal=False), rows[0]["report"])
+    return format_comparison(compare_runs(rows, None, unequal=False), rows[0]["report"])
 
 
 def of_study(rows: Rows) -> str:
     """All variants against cross-entropy, and against BAKE as the paper has it if it is there."""
     own = any(row["variant"] == "bake" for row in rows)
     second = "bake" if own else "label-smoothing"
-    over = {row.variant: row for row in compared(rows, second, unequal=False)}
+    over = {row.variant: row for row in compare_runs(rows, second, unequal=False)}
     lines = [
         f"| variant | top-1 % | over cross-entropy (p) | over {second} (p) | NLL | ECE % "
         "| forwards |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
-    table = compared(rows, None, unequal=False)
+    table = compare_runs(rows, None, unequal=False)
     for row in table:
         top1, gain, nll, ece = _figures(row)
-        cells = [row.variant, top1, gain, over_baseline(over[row.variant]), nll, ece]
+        cells = [row.variant, top1, gain, format_gain(over[row.variant]), nll, ece]
         lines.append(f"| {' | '.join(cells)} | {row.forwards_per_image:g} |")
     note = (
         f"Mean ± standard error, {table[0].seeds} seeds, {table[0].images:,} images seen by each; "
@@ -49,7 +49,7 @@ def of_study(rows: Rows) -> str:
 
 def of_variants(rows: Rows, names: list[str]) -> str:
     """The rows of these variants, in this order, with few columns."""
-    found = {row.variant: row for row in compared(rows, None, unequal=False)}
+    found = {row.variant: row for row in compare_runs(rows, None, unequal=False)}
     lines = [
         "| | images seen | top-1 % | over cross-entropy (p) | NLL | ECE % | seconds |",
         "|---|--:|--:|--:|--:|--:|--:|",
@@ -69,7 +69,7 @@ def of_method(read: Callable[[str], Rows], method: str) -> str:
         "|---|---|--:|--:|--:|--:|",
     ]
     for name, data in COMPARISONS.items():
-        for row in compared(read(name), None, unequal=False):
+        for row in compare_runs(read(name), None, unequal=False):
             own = "data." in row.variant if method == "cutmix" else _is_of(row.variant, method)
             if own:
                 lines.append(f"| {data} | {row.variant} | {' | '.join(_figures(row))} |")
@@ -82,4 +82,9 @@ def _is_of(variant: str, method: str) -> bool:
 
 
 def _figures(row: Row) -> list[str]:
-    return [spread(row.top1, 2), over_baseline(row), spread(row.nll, 3), spread(row.ece, 1)]
+    return [
+        format_spread(row.top1, 2),
+        format_gain(row),
+        format_spread(row.nll, 3),
+        format_spread(row.ece, 1),
+    ]

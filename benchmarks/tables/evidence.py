@@ -1,11 +1,11 @@
-"""The tables of docs/reproduction.md, for `tables.py`: what is reported, and what was measured."""
+"""The tables of docs/reproduction.md: what is reported, and what was measured."""
 
 from typing import Any
 
 from benchmarks.tables.evidence_rows import ROWS, Wanted
 
-from torchbake.analysis.compare.figures import Row, compared
-from torchbake.analysis.compare.tables import MARK, over_baseline, spread, variant_cell
+from torchbake.analysis.compare.figures import Row, compare_runs
+from torchbake.analysis.compare.tables import MARK, format_gain, format_spread, format_variant
 
 Records = list[dict[str, Any]]
 
@@ -51,12 +51,12 @@ def _cells(wanted: Wanted, records: Records) -> dict[str, str]:
     row = _against_baseline(own, records, wanted)
     last = _against_baseline([r | {"top1": r["last_top1"]} for r in own], [], wanted)
     return cells | {
-        "row": variant_cell(row._replace(variant=cells["row"])),
-        "ours, top-1 %": spread(row.top1, 2),
-        "last step": spread(last.top1, 2),
-        "over cross-entropy (p)": over_baseline(row),
-        "NLL": spread(row.nll, 3),
-        "ECE %": spread(row.ece, 1),
+        "row": format_variant(row._replace(variant=cells["row"])),
+        "ours, top-1 %": format_spread(row.top1, 2),
+        "last step": format_spread(last.top1, 2),
+        "over cross-entropy (p)": format_gain(row),
+        "NLL": format_spread(row.nll, 3),
+        "ECE %": format_spread(row.ece, 1),
         "seeds": str(row.seeds),
         "images seen": f"{row.images:,}",
         "hardware": own[0]["gpus"][0] if own[0]["gpus"] else f"{own[0]['cores']} CPU cores",
@@ -67,7 +67,7 @@ def _cells(wanted: Wanted, records: Records) -> dict[str, str]:
 def _against_baseline(own: Records, records: Records, wanted: Wanted) -> Row:
     """A row's figures, and their difference from the baseline's if that is among the records."""
     baseline = [r for r in records if r["variant"] == wanted.baseline != wanted.name]
-    rows = compared([*baseline, *own], (baseline or own)[0]["variant"], unequal=True)
+    rows = compare_runs([*baseline, *own], (baseline or own)[0]["variant"], unequal=True)
     return next(row for row in rows if row.variant == wanted.name)
 
 

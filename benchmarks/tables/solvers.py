@@ -1,4 +1,4 @@
-"""Tables of the figures about solvers, ranks and cost, for `tables.py`."""
+"""Tables of the figures about solvers, ranks and cost."""
 
 from collections.abc import Callable
 from typing import Any

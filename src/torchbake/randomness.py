@@ -11,18 +11,18 @@ import torch
 from ._shapes import Float, Int, Tensor
 
 
-def seed_for(*key: int | str) -> int:
+def derive_seed(*key: int | str) -> int:
     """A 32-bit seed from a key such as ("batches", seed, epoch): the same on every machine."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
 
 
-def generator_for(*key: int | str) -> torch.Generator:
+def make_generator(*key: int | str) -> torch.Generator:
     """A CPU generator seeded from a key."""
-    return torch.Generator().manual_seed(seed_for(*key))
+    return torch.Generator().manual_seed(derive_seed(*key))
 
 
-def uniform_for(
+def draw_uniform(
     images: Int[Tensor, " n"], views: Int[Tensor, " n"], count: int, *key: int | str
 ) -> Float[Tensor, "n count"]:
     """`count` uniform numbers in [0, 1) for each image, on the images' device.
@@ -30,14 +30,14 @@ def uniform_for(
     Row r depends on the key, images[r] and views[r] alone, not on the rest of the batch: the
     numbers are a hash (two rounds of a 32-bit integer finaliser) of these and the column.
     """
-    start = torch.tensor(seed_for(*key), device=images.device)
+    start = torch.tensor(derive_seed(*key), device=images.device)
     columns = torch.arange(1, count + 1, device=images.device)
-    state = _mixed(_mixed(start ^ (images & 0xFFFFFFFF)) ^ (views & 0xFFFFFFFF))
-    bits = _mixed(_mixed(state[:, None] ^ _mixed(columns)[None, :]))
+    state = _mix(_mix(start ^ (images & 0xFFFFFFFF)) ^ (views & 0xFFFFFFFF))
+    bits = _mix(_mix(state[:, None] ^ _mix(columns)[None, :]))
     return (bits >> 8).to(torch.float32) / (1 << 24)
 
 
-def _mixed(x: Tensor) -> Tensor:
+def _mix(x: Tensor) -> Tensor:
     """A bijection of 32-bit integers held in int64 that flips each output bit with chance 1/2."""
     # The constants are those of Chris Wellons' "lowbias32" search for such finalisers.
     x = x ^ (x >> 16)

@@ -50,7 +50,7 @@ class DataRecipe:
         mean, std: of each channel, on the scale from 0 to 1; None: measured on the training
             images if they are in memory, else ImageNet's.
         in_memory: decode all images once; None: if they are of one size and fit.
-        cache: keep what was decoded for the next run, see `cache.cache_folder`.
+        cache: keep what was decoded for the next run, see `data.loading.cache.find_cache_folder`.
         workers: processes that decode images; None: one a core that may be used, at most 16.
         train_split, test_split: names of a Hugging Face data set's or a folder's splits; None
             for the usual ones.
@@ -131,7 +131,7 @@ class OptimizerRecipe:
 
 @dataclass(frozen=True)
 class ScheduleRecipe:
-    """The learning rate as a function of the step (see `schedule.learning_rate`).
+    """The learning rate as a function of the step (see `training.optimizer.compute_lr`).
 
     Attributes:
         warmup_steps: steps of linear rise at the start.

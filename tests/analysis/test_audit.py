@@ -14,14 +14,14 @@ from helpers.processes import run
 from helpers.training_runs import QUIET
 
 from torchbake import analysis, bake_targets
-from torchbake.analysis.audit.page import page_of
-from torchbake.analysis.audit.rank import COLUMNS, audited, corrections_of, write_audit
-from torchbake.analysis.audit.score import nearest, ranking_quality, suspicion
+from torchbake.analysis.audit.page import make_page
+from torchbake.analysis.audit.rank import COLUMNS, audit_run, make_corrections, write_audit
+from torchbake.analysis.audit.score import find_nearest, measure_ranking, score_labels
 from torchbake.cli.main import main
-from torchbake.data.loading.open_data import prepare
+from torchbake.data.loading.open_data import open_data
 from torchbake.data.sources.labels import Correction, read_labels
 from torchbake.errors import UserError
-from torchbake.randomness import generator_for
+from torchbake.randomness import make_generator
 from torchbake.recipe import DataRecipe
 from torchbake.training.loop import train
 from torchbake.training.opened_run import open_run
@@ -51,12 +51,12 @@ def literal(logits, features, labels, batches, temperature, affinity_temperature
 
 def test_the_score_is_as_it_is_written():
     logits, features, labels = outputs()
-    found = suspicion(
+    found = score_labels(
         logits, features, labels, temperature=2.0, affinity_temperature=0.3, batch_size=5, rounds=2
     )
     says = torch.zeros(12, 3, dtype=torch.float64)
     for number in range(2):
-        order = torch.randperm(12, generator=generator_for("suspicion", 0, number)).tolist()
+        order = torch.randperm(12, generator=make_generator("suspicion", 0, number)).tolist()
         batches = [order[:4], order[4:8], order[8:]]  # of one size, none above 5
         says += literal(logits, features, labels, batches, 2.0, 0.3) / 2
     for i, label in enumerate(labels.tolist()):
@@ -75,25 +75,25 @@ def test_it_is_the_first_order_of_the_targets_part_of_the_others():
         logits, features, temperature=1.0, omega=omega, affinity_temperature=0.05
     )
     of_others = (targets - (1 - omega) * logits.softmax(dim=1)) / omega
-    found = suspicion(logits, features, labels)
+    found = score_labels(logits, features, labels)
     own = of_others.gather(1, labels[:, None])[:, 0]
     torch.testing.assert_close(found.given, own, atol=1e-3, rtol=0)
 
 
 def test_one_batch_needs_one_round_and_seeds_count_in_several():
     logits, features, labels = outputs(40)
-    one = suspicion(logits, features, labels, rounds=1)
-    assert suspicion(logits, features, labels, rounds=7, seed=3).score.equal(one.score)
-    many = suspicion(logits, features, labels, batch_size=8, rounds=2)
-    assert suspicion(logits, features, labels, batch_size=8, rounds=2).score.equal(many.score)
-    other = suspicion(logits, features, labels, batch_size=8, rounds=2, seed=1)
+    one = score_labels(logits, features, labels, rounds=1)
+    assert score_labels(logits, features, labels, rounds=7, seed=3).score.equal(one.score)
+    many = score_labels(logits, features, labels, batch_size=8, rounds=2)
+    assert score_labels(logits, features, labels, batch_size=8, rounds=2).score.equal(many.score)
+    other = score_labels(logits, features, labels, batch_size=8, rounds=2, seed=1)
     assert not other.score.equal(many.score)
 
 
 def test_settings_out_of_range_are_refused():
     for settings in ({"batch_size": 1}, {"rounds": 0}, {"temperature": 0.0}):
         with pytest.raises(ValueError, match=r"must be|need"):
-            suspicion(*outputs(), **settings)
+            score_labels(*outputs(), **settings)
 
 
 @pytest.mark.parametrize("at_once", [7, 100])
@@ -101,12 +101,12 @@ def test_nearest_are_those_with_the_highest_cosines(monkeypatch, at_once):
     monkeypatch.setattr(analysis.suspicion, "AT_ONCE", at_once)
     _, features, _ = outputs(30)
     rows = torch.tensor([3, 0, 29])
-    found = nearest(features.float(), rows, 4)
+    found = find_nearest(features.float(), rows, 4)
     for row, near in zip(rows.tolist(), found.tolist(), strict=True):
         cosines = torch.cosine_similarity(features[row][None], features, dim=1)
         cosines[row] = -2
         assert near == cosines.argsort(descending=True)[:4].tolist()
-    assert nearest(features[:3].float(), torch.tensor([1]), 4).shape == (1, 2)
+    assert find_nearest(features[:3].float(), torch.tensor([1]), 4).shape == (1, 2)
 
 
 def test_quality_of_a_ranking():
@@ -114,7 +114,7 @@ def test_quality_of_a_ranking():
 
     score = torch.tensor([0.9, 0.8, 0.8, 0.3, 0.1, 0.2])
     wrong = torch.tensor([True, False, True, False, True, False])
-    quality = ranking_quality(score, wrong, (1, 100))
+    quality = measure_ranking(score, wrong, (1, 100))
     assert quality["auroc"] == pytest.approx(roc_auc_score(wrong, score))
     assert quality["precision@1"] == 1
     assert quality["precision@3"] == pytest.approx(2 / 3)
@@ -132,7 +132,7 @@ def noisy_run(tmp_path_factory):
 
 
 def wrong_in(settings):
-    split = prepare(settings, quiet_progress).source.train
+    split = open_data(settings, quiet_progress).source.train
     return int((split.labels != split.clean_labels).sum())
 
 
@@ -185,7 +185,7 @@ def test_flipped_digits_are_found_and_set_right(noisy_run, tmp_path, capsys, mon
     assert 40 < len(both) <= 60
     assert sum(row.label == "" for row in both) == 20
     assert all(row == first[row.index] for row in both if row.label)
-    third = prepare(replace(data, labels="second/audit/labels.csv"), quiet_progress).source.train
+    third = open_data(replace(data, labels="second/audit/labels.csv"), quiet_progress).source.train
     assert len(third) == 280
     # Numbers in a third audit are those of the data, before anything was dropped.
     more = ["--data.labels", "second/audit/labels.csv", "--out", "third"]
@@ -196,12 +196,12 @@ def test_flipped_digits_are_found_and_set_right(noisy_run, tmp_path, capsys, mon
     with (tmp_path / "third" / "audit" / "audit.csv").open(encoding="utf-8") as file:
         listed = {int(row["index"]) for row in csv.DictReader(file)}
     assert listed == set(range(300)) - {row.index for row in both if not row.label}
-    prepare(replace(data, labels="third/audit/labels.csv"), quiet_progress)
+    open_data(replace(data, labels="third/audit/labels.csv"), quiet_progress)
 
 
 def test_names_are_text_wherever_they_stand(tmp_path):
     audit = odd_audit(tmp_path)
-    page = page_of(audit, 20)
+    page = make_page(audit, 20)
     assert "<script>alert" not in page
     assert "<img" not in page
     assert page.count("</script>") == 2
@@ -209,7 +209,7 @@ def test_names_are_text_wherever_they_stand(tmp_path):
     # One option a card, whatever the number of classes.
     assert page.count("<option") == 20
     assert "://" not in page
-    corrections = corrections_of(audit, 5, drop=False)
+    corrections = make_corrections(audit, 5, drop=False)
     written = write_audit(tmp_path / "out", audit, page, corrections)
     names = ["audit.csv", "audit.json", "audit.html", "labels.csv"]
     assert written == [tmp_path / "out" / name for name in names]
@@ -226,7 +226,7 @@ def test_names_are_text_wherever_they_stand(tmp_path):
 def test_a_class_is_not_emptied(tmp_path):
     audit = odd_audit(tmp_path, n=8)
     with pytest.raises(UserError, match="--drop: 8 would leave no training image of class"):
-        corrections_of(audit, 8, drop=True)
+        make_corrections(audit, 8, drop=True)
 
 
 def test_what_was_corrected_before_is_kept(tmp_path):
@@ -239,7 +239,7 @@ def test_what_was_corrected_before_is_kept(tmp_path):
     train_split = replace(data.source.train, numbers=kept)
     data = replace(data, source=replace(data.source, train=train_split))
     audit = audit._replace(opened=audit.opened._replace(data=data))
-    found = {row.index: row for row in corrections_of(audit, 1, drop=False)}
+    found = {row.index: row for row in make_corrections(audit, 1, drop=False)}
     assert found[9] == Correction(9, "", "&amp;", "")
     assert found[0].given == " ä  b"  # as the data say, not as it was trained with
     assert found[0].label not in ("", ODD[0])
@@ -251,7 +251,7 @@ def test_outputs_that_are_no_numbers_are_one_clear_line(noisy_run):
     with torch.no_grad():
         next(opened.model.parameters()).fill_(float("nan"))
     with pytest.raises(UserError, match="outputs are not finite numbers"):
-        audited(opened, ema=False, rounds=1, seed=0, console=QUIET)
+        audit_run(opened, ema=False, rounds=1, seed=0, console=QUIET)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from helpers.audits import FILES, ODD, odd_audit
 from helpers.browser import faults_of_access, no_wider_than_its_window, without_picture
 from helpers.images import quiet_progress
 
-from torchbake.analysis.audit.page import page_of
+from torchbake.analysis.audit.page import make_page
 from torchbake.data.sources.labels import Correction, read_labels
 
 
@@ -18,7 +18,7 @@ def sheet(tmp_path):
     """The page of an audit of images and classes with odd names, and the audit."""
     audit = odd_audit(tmp_path)
     path = tmp_path / "audit.html"
-    path.write_text(page_of(audit, 12), encoding="utf-8")
+    path.write_text(make_page(audit, 12), encoding="utf-8")
     return path, audit
 
 
@@ -119,13 +119,13 @@ def test_decisions_on_images_that_are_not_on_the_page_stay(sheet, opened_page, t
         for key in "ddddd":
             page.keyboard.press(key)
         # The page of fewer images stands at the same place, as one that is made anew does.
-        path.write_text(page_of(audit, 2), encoding="utf-8")
+        path.write_text(make_page(audit, 2), encoding="utf-8")
         page.reload()
         page.keyboard.press("k")
         assert counts(page).startswith("2 of 2 decided: 1 kept, 0 changed, 1 dropped; and 3 on")
         found = [row.index for row in downloaded(page, tmp_path / "labels.csv")]
         assert found == sorted(audit.order[1:5].tolist())
-        path.write_text(page_of(audit, 12), encoding="utf-8")
+        path.write_text(make_page(audit, 12), encoding="utf-8")
         page.reload()
         assert counts(page) == "5 of 12 decided: 1 kept, 0 changed, 4 dropped"
 
@@ -184,20 +184,20 @@ def test_works_where_nothing_can_be_stored(sheet, opened_page, tmp_path):
 def test_the_file_that_is_downloaded_is_one_to_train_on(tmp_path, opened_page):
     from helpers.training_runs import QUIET, recipe
 
-    from torchbake.analysis.audit.rank import audited
-    from torchbake.data.loading.open_data import prepare
+    from torchbake.analysis.audit.rank import audit_run
+    from torchbake.data.loading.open_data import open_data
     from torchbake.recipe import DataRecipe
     from torchbake.training.loop import train
     from torchbake.training.opened_run import open_run
 
     train(recipe(("data.label_noise", "0.2")), tmp_path / "run", console=QUIET)
     opened = open_run(tmp_path / "run", console=QUIET)
-    audit = audited(opened, ema=False, rounds=1, seed=0, console=QUIET)
-    (tmp_path / "audit.html").write_text(page_of(audit, 5), encoding="utf-8")
+    audit = audit_run(opened, ema=False, rounds=1, seed=0, console=QUIET)
+    (tmp_path / "audit.html").write_text(make_page(audit, 5), encoding="utf-8")
     with opened_page(tmp_path / "audit.html") as page:
         for key in "ccdkc":
             page.keyboard.press(key)
         assert len(downloaded(page, tmp_path / "labels.csv")) == 4
     settings = DataRecipe(label_noise=0.2, labels=str(tmp_path / "labels.csv"))
-    changed = prepare(settings, quiet_progress).source.train
+    changed = open_data(settings, quiet_progress).source.train
     assert len(changed) == 299

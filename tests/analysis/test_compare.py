@@ -13,9 +13,9 @@ import pytest
 from helpers.processes import run
 from helpers.training_runs import same, weights
 
-from torchbake.analysis.compare.figures import compared, read_runs
-from torchbake.analysis.compare.plan import plan
-from torchbake.analysis.compare.tables import as_markdown
+from torchbake.analysis.compare.figures import compare_runs, read_runs
+from torchbake.analysis.compare.plan import plan_runs
+from torchbake.analysis.compare.tables import format_comparison
 from torchbake.cli.main import main
 from torchbake.errors import UserError
 from torchbake.training.run_folder import RunFolder
@@ -47,34 +47,34 @@ def record(variant, seed, top1, **changes):
 def test_means_errors_and_the_paired_test():
     records = [record("cross-entropy", seed, top1) for seed, top1 in enumerate([80.0, 82.0, 84.0])]
     records += [record("bake", seed, top1) for seed, top1 in enumerate([81.0, 84.0, 87.0])]
-    bake, baseline = compared(records, None, unequal=False)
+    bake, baseline = compare_runs(records, None, unequal=False)
     assert (bake.variant, baseline.variant) == ("bake", "cross-entropy")
     assert bake.top1 == pytest.approx((84.0, 3 / 3**0.5))
     # Differences 1, 2, 3: mean 2, standard error 1 / √3, t = 3.4641 of 2 degrees, p = 0.0742.
     assert bake.difference == pytest.approx((2.0, 0.07418), abs=1e-4)
     assert baseline.difference is None
     assert bake.forwards_per_image == 2
-    one = compared(records[:1], None, unequal=False)[0]
-    assert "80.00 |" in as_markdown([one], "last")
+    one = compare_runs(records[:1], None, unequal=False)[0]
+    assert "80.00 |" in format_comparison([one], "last")
 
 
 def test_other_budgets_are_refused_or_marked():
     records = [record("cross-entropy", 0, 80.0), record("bake", 0, 85.0, images=4000)]
     with pytest.raises(UserError, match=r"cross-entropy 1,000; bake 4,000\); --unequal compares"):
-        compared(records, None, unequal=False)
-    rows = compared(records, None, unequal=True)
-    table = as_markdown(rows, "best-on-test")
+        compare_runs(records, None, unequal=False)
+    rows = compare_runs(records, None, unequal=True)
+    table = format_comparison(rows, "best-on-test")
     assert "| bake ‡ |" in table
     assert "| cross-entropy |" in table
     assert "not on equal terms" in table
     assert "best epoch on test" in table
     with pytest.raises(UserError, match="there is no 'cs-kd' among"):
-        compared(records, "cs-kd", unequal=True)
+        compare_runs(records, "cs-kd", unequal=True)
 
 
 def test_a_plan_names_variants_budgets_and_teachers(tmp_path):
     variants = ["kd-ensemble", "cross-entropy", "bake:omega=0.9:data.mixup=0.2", "tf-kd-self"]
-    runs = plan("digits/bake", [("training.epochs", "2")], variants, 2, "640", tmp_path)
+    runs = plan_runs("digits/bake", [("training.epochs", "2")], variants, 2, "640", tmp_path)
     names = [run.folder.path.name for run in runs]
     assert names[:2] == ["cross-entropy-seed0", "bake,omega=0.9,data.mixup=0.2-seed0"]
     assert sorted(names[4:]) == [

@@ -13,16 +13,16 @@ from helpers.reference import clustered
 from helpers.training_runs import QUIET, recipe
 from PIL import Image
 
-from torchbake.analysis.outputs import Outputs, outputs_of, pictures_of
+from torchbake.analysis.outputs import Outputs, compute_outputs, restore_pictures
 from torchbake.analysis.pages.inspect import (
     Settings,
-    inspected,
-    remark_on,
-    settings_of,
-    training_batch,
+    draw_batch,
+    inspect_batch,
+    make_remark,
+    read_settings,
 )
 from torchbake.analysis.pages.render import render
-from torchbake.analysis.pages.sprites import sprite
+from torchbake.analysis.pages.sprites import make_sprite
 from torchbake.analysis.pages.user_images import UNLABELLED, find_images
 from torchbake.cli.main import main
 from torchbake.ensembling.targets import bake_targets
@@ -69,7 +69,7 @@ def test_what_the_page_is_given_is_sorted_by_class_and_complete():
     made = outputs(5, labels)
     made.logits[2] = torch.eye(10)[0]
     names = list("abcde")
-    given = inspected(made, grey(5), CLASSES, names, PAPER)
+    given = inspect_batch(made, grey(5), CLASSES, names, PAPER)
     order = [1, 2, 4, 0, 3]
     assert given["names"] == [names[k] for k in order]
     assert given["labels"] == [0, UNLABELLED, 1, 2, 2]
@@ -83,7 +83,7 @@ def test_what_the_page_is_given_is_sorted_by_class_and_complete():
 @pytest.mark.parametrize("side", [8, 40])
 def test_sprite_holds_every_picture(side):
     pictures = grey(7, side)
-    made = sprite(pictures.expand(7, 3, side, side))
+    made = make_sprite(pictures.expand(7, 3, side, side))
     kind, encoded = made.uri.split(";base64,")
     assert kind == ("data:image/png" if side == 8 else "data:image/jpeg")
     whole = np.array(Image.open(io.BytesIO(base64.b64decode(encoded))))
@@ -97,7 +97,7 @@ def test_sprite_holds_every_picture(side):
 
 def test_batch_is_the_first_of_the_training_in_class_groups(finished):
     opened = open_run(finished, console=QUIET)
-    batch = training_batch(opened, 64)
+    batch = draw_batch(opened, 64)
     labels = opened.data.source.train.labels[batch]
     assert len(batch) == 64
     trained = ClassGroupedBatchSampler(
@@ -106,33 +106,33 @@ def test_batch_is_the_first_of_the_training_in_class_groups(finished):
     assert torch.equal(batch, trained.batches(0)[0])
     # 30 images a class make seven groups of four, and a smaller one.
     assert sum(len(set(group)) == 1 for group in labels.view(-1, 4).tolist()) >= 12
-    assert settings_of(opened.recipe) == Settings(4.0, 0.5, 0.3)
-    assert settings_of(recipe(("method", "cross-entropy"))) == PAPER
-    assert settings_of(recipe(("method", "bake-plus"))) == Settings(4.0, 0.5, 0.05)
+    assert read_settings(opened.recipe) == Settings(4.0, 0.5, 0.3)
+    assert read_settings(recipe(("method", "cross-entropy"))) == PAPER
+    assert read_settings(recipe(("method", "bake-plus"))) == Settings(4.0, 0.5, 0.05)
 
 
 def test_targets_that_the_run_was_not_taught_are_named_as_such():
-    assert remark_on(recipe(("method", "bake-plus"))) == ""
-    assert "not trained by BAKE" in remark_on(recipe(("method", "cross-entropy")))
-    assert "further settings" in remark_on(recipe(("method.memory", "100")))
+    assert make_remark(recipe(("method", "bake-plus"))) == ""
+    assert "not trained by BAKE" in make_remark(recipe(("method", "cross-entropy")))
+    assert "further settings" in make_remark(recipe(("method.memory", "100")))
 
 
 def test_outputs_that_are_too_large_lie_in_a_file(finished, monkeypatch):
     opened = open_run(finished, console=QUIET)
     train_images = opened.data.source.train
     chosen = torch.arange(0, 300, 3)
-    kept = outputs_of(opened, train_images, chosen, QUIET)
+    kept = compute_outputs(opened, train_images, chosen, QUIET)
     monkeypatch.setattr("torchbake.analysis.outputs.IN_MEMORY", 0)
     from_file = torch.from_file
     files = []
     monkeypatch.setattr(torch, "from_file", lambda *a, **k: files.append(a) or from_file(*a, **k))
-    mapped = outputs_of(opened, train_images, chosen, QUIET)
+    mapped = compute_outputs(opened, train_images, chosen, QUIET)
     assert len(files) == 2
     assert torch.equal(kept.labels, train_images.labels[chosen])
     assert torch.equal(kept.logits, mapped.logits)
     assert torch.equal(kept.features, mapped.features)
     images = opened.data.pixels[0][chosen]
-    assert torch.equal(pictures_of(opened, train_images, chosen), images)
+    assert torch.equal(restore_pictures(opened, train_images, chosen), images)
 
 
 def targets(page, n):
@@ -145,7 +145,7 @@ def test_sliders_recompute_what_python_computes(tmp_path, opened_page):
     made = outputs(n)
     order = made.labels.argsort(stable=True)
     names = [f"image {k}" for k in range(n)]
-    path = written(tmp_path, inspected(made, grey(n), CLASSES, names, PAPER))
+    path = written(tmp_path, inspect_batch(made, grey(n), CLASSES, names, PAPER))
     with opened_page(path) as page:
 
         def compare():
@@ -185,7 +185,7 @@ def test_pictures_are_chosen_by_mouse_and_keyboard(tmp_path, opened_page):
     n = 40
     made = outputs(n)
     names = [f"image {k}.png" for k in range(n)]
-    given = inspected(made, grey(n), CLASSES, names, PAPER)
+    given = inspect_batch(made, grey(n), CLASSES, names, PAPER)
     with opened_page(written(tmp_path, given)) as page:
         name = page.locator("[data-part=name]")
         options = page.get_by_role("option")
@@ -239,7 +239,7 @@ def test_names_are_text_and_the_page_fits(tmp_path, opened_page):
     made = outputs(12, torch.tensor([0, 1, UNLABELLED] * 4))
     names = [f"{k} <img src=x onerror=alert(1)>.png" for k in range(12)]
     classes = ["</script><script>alert(2)</script>", *CLASSES[1:]]
-    path = written(tmp_path, inspected(made, grey(12), classes, names, PAPER), ["<i>note</i>"])
+    path = written(tmp_path, inspect_batch(made, grey(12), classes, names, PAPER), ["<i>note</i>"])
     for width, scheme in ((1200, "light"), (375, "dark")):
         with opened_page(path, width=width, scheme=scheme) as page:
             assert page.locator("[data-part=name]").inner_text() in names
@@ -256,7 +256,7 @@ def test_names_are_text_and_the_page_fits(tmp_path, opened_page):
 
 
 def test_one_picture_alone_teaches_itself(tmp_path, opened_page):
-    given = inspected(outputs(1), grey(1), CLASSES, ["alone"], PAPER)
+    given = inspect_batch(outputs(1), grey(1), CLASSES, ["alone"], PAPER)
     with opened_page(written(tmp_path, given)) as page:
         assert page.evaluate("[...torchbake.weights(0)]") == [1]
         assert page.locator("[data-part=teachers] li").count() == 0
@@ -301,7 +301,7 @@ def test_slider_reaches_the_recipe_and_focus_stays_with_the_pictures(tmp_path, o
     made = outputs(12)
     settings = Settings(4.0, 0.5, 0.002)
     pictures = torch.zeros(12, 1, 8, 8, dtype=torch.uint8)
-    inspector = inspected(made, pictures, CLASSES, [f"{k}" for k in range(12)], settings)
+    inspector = inspect_batch(made, pictures, CLASSES, [f"{k}" for k in range(12)], settings)
     path = tmp_path / "page.html"
     page_text = render("inspect.html", name="a", about="", notes=[], inspector=inspector)
     path.write_text(page_text, encoding="utf-8")

@@ -15,8 +15,8 @@ from helpers.training_runs import QUIET, recipe, same, weights
 from torch import nn
 
 from torchbake.analysis.profile.measure import measure, write_trace
-from torchbake.analysis.profile.phases import END, PHASES, Timeline, forwards_told
-from torchbake.analysis.profile.tables import as_markdown, check_folder, summarised, write_profile
+from torchbake.analysis.profile.phases import END, PHASES, Timeline, trace_forwards
+from torchbake.analysis.profile.tables import check_folder, format_profile, summarise, write_profile
 from torchbake.cli.main import main
 from torchbake.data.loading.train_loader import TrainLoader
 from torchbake.errors import UserError
@@ -44,7 +44,7 @@ def test_phases_are_the_whole_step(teacher, name):
     assert all(value > 0 for step in times.steps for value in step.values())
     assert len(times.steps) == len(times.bare) == 5
     assert times.host == times.steps  # on the CPU there is but one clock
-    summary = json.loads(json.dumps(summarised(settings, times)))
+    summary = json.loads(json.dumps(summarise(settings, times)))
     *phases, whole = summary["phases"].values()
     assert sum(phase["mean_ms"] for phase in phases) == pytest.approx(whole["mean_ms"])
     assert sum(phase["share"] for phase in phases) == pytest.approx(1)
@@ -111,7 +111,7 @@ def test_a_network_in_a_network_is_one_forward():
     inner = nn.Linear(2, 2)
     outer = nn.Sequential(inner, nn.ReLU())
     entered = []
-    with forwards_told([outer, inner], entered.append):
+    with trace_forwards([outer, inner], entered.append):
         outer(torch.zeros(1, 2))
         inner(torch.zeros(1, 2))
     outer(torch.zeros(1, 2))
@@ -169,21 +169,21 @@ def test_a_compiled_step_is_told_as_one():
         return network(x).square().sum()
 
     for _ in range(2):
-        with forwards_told([network], entered.append):
+        with trace_forwards([network], entered.append):
             step(torch.zeros(1, 2))
     assert entered == []
 
     settings, times, _ = measured()
     for step in times.steps:
         step["target"] += step.pop("forward")
-    table = as_markdown(summarised(settings, times))
+    table = format_profile(summarise(settings, times))
     assert "| forward, loss and targets |" in table
     assert "| forward |" not in table
 
 
 def test_only_a_profile_is_replaced(tmp_path, monkeypatch):
     settings, times, _ = measured(steps=1)
-    summary = summarised(settings, times)
+    summary = summarise(settings, times)
     folder = tmp_path / "profile"
     check_folder(folder)
     written = write_profile(folder, summary)

@@ -14,7 +14,7 @@ from helpers.training_runs import QUIET, recipe
 from PIL import Image
 
 from torchbake.analysis.pages import charts
-from torchbake.analysis.pages.diagnosis import confusions, reliability
+from torchbake.analysis.pages.diagnosis import count_confusions, measure_reliability
 from torchbake.analysis.pages.report import write_report
 from torchbake.cli.main import main
 from torchbake.errors import UserError
@@ -44,7 +44,7 @@ def guessed():
 
 def test_reliability_adds_up_to_the_calibration_error():
     logits, labels = guessed()
-    bins = reliability(logits, labels)
+    bins = measure_reliability(logits, labels)
     metrics = Metrics(torch.device("cpu"))
     metrics.add(logits, labels)
     assert sum(b.images for b in bins) == 300
@@ -56,19 +56,19 @@ def test_reliability_adds_up_to_the_calibration_error():
 def test_confusions_by_hand():
     logits = torch.eye(3)[torch.tensor([0, 1, 1, 1, 2, 0, 0])] * torch.arange(1.0, 8)[:, None]
     labels = torch.tensor([0, 0, 0, 1, 1, 2, 2])
-    found = confusions(logits, labels, 2, 1)
+    found = count_confusions(logits, labels, 2, 1)
     assert [(c.label, c.predicted, c.images) for c in found] == [(0, 1, 2), (2, 0, 2)]
     assert found[0].share == pytest.approx(2 / 3)
     assert [c.examples for c in found] == [[2], [6]]
-    assert [c.images for c in confusions(logits, labels, 9, 1)] == [2, 2, 1]
-    assert confusions(logits, logits.argmax(dim=1), 9, 1) == []
+    assert [c.images for c in count_confusions(logits, labels, 9, 1)] == [2, 2, 1]
+    assert count_confusions(logits, logits.argmax(dim=1), 9, 1) == []
 
 
 @pytest.mark.parametrize(
     ("low", "high"), [(0, 1), (-3, 250), (0.9991, 0.9992), (5, 5), (0, 0), (1e-9, 3e6), (-7, -6.99)]
 )
 def test_ticks_are_round_and_hold_the_values(low, high):
-    values = charts.ticks(float(low), float(high))
+    values = charts.choose_ticks(float(low), float(high))
     assert values[0] <= low + 1e-12
     assert values[-1] >= high - 1e-12
     assert 2 <= len(values) <= 8
@@ -77,7 +77,7 @@ def test_ticks_are_round_and_hold_the_values(low, high):
 
 
 def test_a_curve_is_the_mean_of_its_seeds_where_all_have_a_value():
-    chart = charts.line_chart(
+    chart = charts.draw_lines(
         "loss",
         {
             "two": [[(0.0, 1.0), (10.0, 2.0), (20.0, 9.0)], [(0.0, 3.0), (10.0, 4.0)]],
@@ -96,9 +96,9 @@ def test_a_curve_is_the_mean_of_its_seeds_where_all_have_a_value():
     assert one.band == ""
     xs = [float(pair.split(",")[0]) for pair in one.points.split()]
     assert xs == [charts.LEFT, charts.WIDTH - charts.RIGHT]
-    assert charts.line_chart("loss", {"a": [[(0.0, 1.0)]]}) is None
+    assert charts.draw_lines("loss", {"a": [[(0.0, 1.0)]]}) is None
     long = [(float(x), float(x)) for x in range(10_001)]
-    (line,) = charts.line_chart("loss", {"a": [long]}).lines
+    (line,) = charts.draw_lines("loss", {"a": [long]}).lines
     assert line.points.count(",") <= charts.POINTS
     assert line.marks == []
 

@@ -12,7 +12,7 @@ from benchmarks.tables import evidence as evidence_tables
 from benchmarks.tables import evidence_rows
 from PIL import Image
 
-from torchbake.analysis.compare.plan import plan
+from torchbake.analysis.compare.plan import plan_runs
 from torchbake.training.recipe_files import load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -133,7 +133,7 @@ def test_every_row_can_be_planned():
     names = [row.name for row in evidence_rows.ROWS]
     assert len(set(names)) == len(names)
     for row in evidence_rows.ROWS:
-        runs = plan(row.recipe, [], [row.variant], row.seeds, None, Path("runs"))
+        runs = plan_runs(row.recipe, [], [row.variant], row.seeds, None, Path("runs"))
         assert len(runs) == row.seeds
         # The published code tests its last checkpoint on ImageNet, and else the best one.
         best = row.table == "paper" and "imagenet" not in row.name.split("/")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers.images import image_folder, parquet_files, picture
 
-from torchbake.data.loading.open_data import prepare
+from torchbake.data.loading.open_data import open_data
 from torchbake.recipe import DataRecipe
 
 
@@ -23,7 +23,7 @@ def cache(tmp_path, monkeypatch):
 def decoded_images(recipe):
     """The images of both splits, and how many were decoded for them."""
     counts = {}
-    data = prepare(recipe, lambda split, done, total: counts.update({split: done}))
+    data = open_data(recipe, lambda split, done, total: counts.update({split: done}))
     return data.pixels, sum(counts.values())
 
 

@@ -11,11 +11,11 @@ from torchbake.data.augment.colour import (
     EIGENVALUES,
     EIGENVECTORS,
     NUMBERS,
-    coloured,
-    jittered,
-    lit,
+    add_lighting,
+    change_colours,
+    jitter,
 )
-from torchbake.data.loading.open_data import prepare
+from torchbake.data.loading.open_data import open_data
 from torchbake.errors import UserError
 from torchbake.recipe import DataRecipe
 
@@ -35,7 +35,7 @@ def test_jitter_is_torchvisions_in_the_order_that_was_drawn(channels, strength):
     ).float()
     random = uniform(24)
     random[:, 3] = torch.arange(24) % 6 / 6 + 0.01
-    ours = jittered(pixels, strength, random)
+    ours = jitter(pixels, strength, random)
     for number in range(24):
         expected = pixels[number] / 255
         for operation in ORDERS[number % 6]:
@@ -46,7 +46,7 @@ def test_jitter_is_torchvisions_in_the_order_that_was_drawn(channels, strength):
 
 def test_factors_and_orders_are_drawn_evenly():
     flat = torch.full((6000, 3, 1, 1), 100.0)  # contrast and saturation leave plain grey as it is
-    factors = jittered(flat, 0.4, uniform(6000)).mean(dim=(1, 2, 3)) / 100
+    factors = jitter(flat, 0.4, uniform(6000)).mean(dim=(1, 2, 3)) / 100
     assert 0.6 <= factors.min() < 0.61
     assert 1.39 < factors.max() < 1.401
     torch.testing.assert_close(
@@ -57,13 +57,13 @@ def test_factors_and_orders_are_drawn_evenly():
 
 def test_lighting_has_the_covariance_of_its_components():
     pixels = torch.full((40000, 3, 2, 2), 128.0)
-    added = (lit(pixels, 0.1, uniform(40000)) - pixels) / 255
+    added = (add_lighting(pixels, 0.1, uniform(40000)) - pixels) / 255
     assert torch.equal(added[..., 0, 0], added[..., 1, 1])
     vectors, values = torch.tensor(EIGENVECTORS), torch.tensor(EIGENVALUES)
     torch.testing.assert_close(vectors @ vectors.T, torch.eye(3), atol=2e-4, rtol=0)
     expected = vectors @ torch.diag((0.1 * values) ** 2) @ vectors.T
     torch.testing.assert_close(added[..., 0, 0].T.cov(), expected, atol=1e-5, rtol=0)
-    edge = lit(pixels[:2], 0.1, torch.tensor([[0.0] * NUMBERS, [1 - 2**-24] * NUMBERS]))
+    edge = add_lighting(pixels[:2], 0.1, torch.tensor([[0.0] * NUMBERS, [1 - 2**-24] * NUMBERS]))
     assert edge.isfinite().all()
 
 
@@ -71,14 +71,16 @@ def test_an_images_colours_depend_on_itself_alone():
     recipe = DataRecipe(color_jitter=0.4, lighting=0.1)
     pixels = torch.rand(6, 3, 8, 8) * 255
     images, views = torch.tensor([7, 8, 9, 7, 8, 9]), torch.tensor([0, 0, 0, 1, 1, 1])
-    whole = coloured(pixels, recipe, images, views, 3, 2)
+    whole = change_colours(pixels, recipe, images, views, 3, 2)
     for row in range(6):
         part = slice(row, row + 1)
-        alone = coloured(pixels[part], recipe, images[part], views[part], 3, 2)
+        alone = change_colours(pixels[part], recipe, images[part], views[part], 3, 2)
         torch.testing.assert_close(whole[part], alone)
     for seed, epoch in ((4, 2), (3, 3)):
-        assert not torch.allclose(whole, coloured(pixels, recipe, images, views, seed, epoch))
-    same = coloured(pixels[:1].expand(2, -1, -1, -1), recipe, images[[0, 3]], views[[0, 3]], 3, 2)
+        assert not torch.allclose(whole, change_colours(pixels, recipe, images, views, seed, epoch))
+    same = change_colours(
+        pixels[:1].expand(2, -1, -1, -1), recipe, images[[0, 3]], views[[0, 3]], 3, 2
+    )
     assert not torch.allclose(same[0], same[1])
 
 
@@ -114,7 +116,7 @@ def test_tests_see_the_colours_as_they_are(tmp_path):
     recipe = DataRecipe(photographs(tmp_path, (24, 24)), image_size=24, workers=0, cache=False)
     batches = []
     for strength in (0.0, 0.4):
-        data = prepare(replace(recipe, color_jitter=strength, lighting=strength), quiet_progress)
+        data = open_data(replace(recipe, color_jitter=strength, lighting=strength), quiet_progress)
         batches += [batch.images for batch in data.test_batches(8, torch.device("cpu"))]
     assert torch.equal(*batches)
 
@@ -123,4 +125,4 @@ def test_grey_images_have_no_lighting():
     with pytest.raises(
         UserError, match=r"^data.lighting: needs images of 3 channels, these have 1$"
     ):
-        prepare(DataRecipe(lighting=0.1), quiet_progress)
+        open_data(DataRecipe(lighting=0.1), quiet_progress)

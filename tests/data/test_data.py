@@ -9,9 +9,9 @@ from helpers.images import image_folder, parquet_files, picture, quiet_progress
 from PIL import Image as Pillow
 
 from torchbake import ClassGroupedBatchSampler
-from torchbake.data.augment.geometry import augmented, cut_out
-from torchbake.data.augment.normalise import channel_statistics, normalised
-from torchbake.data.loading.open_data import prepare
+from torchbake.data.augment.geometry import cut_out, shift_and_flip
+from torchbake.data.augment.normalise import measure_channels, normalise
+from torchbake.data.loading.open_data import open_data
 from torchbake.data.loading.train_loader import TrainLoader
 from torchbake.data.sources import registry as sources
 from torchbake.data.sources.registry import open_source
@@ -67,7 +67,7 @@ def test_image_folder(tmp_path):
 @pytest.mark.parametrize("encoded", ["PNG", "WEBP"])
 def test_parquet(tmp_path, encoded):
     recipe = DataRecipe(name=parquet_files(tmp_path, encoded))
-    data = prepare(recipe, quiet_progress)
+    data = open_data(recipe, quiet_progress)
     assert data.source.classes == ["cat", "dog", "emu"]
     assert data.source.train.labels.tolist() == [0, 1, 2] * 3
     assert data.pixels[0].shape == (9, 3, 8, 8)
@@ -136,9 +136,9 @@ def test_sixteen_bits_a_channel_are_refused(tmp_path):
 
 
 def test_grey_and_colour(tmp_path):
-    grey = prepare(DataRecipe(name=parquet_files(tmp_path), channels=1), quiet_progress)
+    grey = open_data(DataRecipe(name=parquet_files(tmp_path), channels=1), quiet_progress)
     assert grey.channels == grey.pixels[0].shape[1] == 1
-    colour = prepare(DataRecipe(name="digits", channels=3), quiet_progress)
+    colour = open_data(DataRecipe(name="digits", channels=3), quiet_progress)
     assert colour.pixels[0].shape == (300, 3, 8, 8)
 
 
@@ -157,7 +157,7 @@ def test_grey_and_colour(tmp_path):
 )
 def test_sources_that_are_not_there_are_refused(recipe, message):
     with pytest.raises(UserError, match=message):
-        prepare(DataRecipe(**recipe), quiet_progress)
+        open_data(DataRecipe(**recipe), quiet_progress)
 
 
 def test_faulty_files_are_named(tmp_path):
@@ -178,8 +178,8 @@ def test_sizes_that_differ_need_one_to_be_given(tmp_path):
     name = image_folder(tmp_path, (10, 10))
     picture(1, (9, 9)).save(tmp_path / "train" / "dog" / "9.png")
     with pytest.raises(UserError, match=r"data.image_size: give one: .* differ in size"):
-        prepare(DataRecipe(name=name), quiet_progress)
-    data = prepare(DataRecipe(name=name, image_size=8, workers=0), quiet_progress)
+        open_data(DataRecipe(name=name), quiet_progress)
+    data = open_data(DataRecipe(name=name, image_size=8, workers=0), quiet_progress)
     assert data.pixels is None
     assert data.mean == [0.485, 0.456, 0.406]
     (batch,) = data.test_batches(64, CPU)
@@ -188,11 +188,11 @@ def test_sizes_that_differ_need_one_to_be_given(tmp_path):
 
 def test_statistics_and_normalisation():
     pixels = torch.randint(0, 256, (50, 3, 6, 6), dtype=torch.uint8)
-    mean, std = channel_statistics(pixels)
+    mean, std = measure_channels(pixels)
     values = pixels.double() / 255
     assert mean == pytest.approx(values.mean(dim=(0, 2, 3)).tolist())
     assert std == pytest.approx(values.std(dim=(0, 2, 3), correction=0).tolist())
-    images = normalised(pixels, mean, std)
+    images = normalise(pixels, mean, std)
     torch.testing.assert_close(images.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(images.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
 
@@ -202,7 +202,7 @@ def test_shifts_and_flips_are_what_the_numbers_say():
     recipe = DataRecipe(crop="pad", padding=1, flip=True)
     # No shift (1 of 0, 1, 2) and no flip; then one down, one to the left, and a flip.
     random = torch.tensor([[0.5, 0.5, 0.9, 0, 0], [0.9, 0.1, 0.1, 0, 0]])
-    first, second = augmented(pixels, recipe, random)
+    first, second = shift_and_flip(pixels, recipe, random)
     assert torch.equal(first, pixels[0])
     padded = torch.nn.functional.pad(pixels[1], (1, 1, 1, 1))
     assert torch.equal(second, padded[:, 2:6, 0:4].flip(2))
@@ -224,7 +224,7 @@ def test_a_batch_can_be_made_again_by_its_number(tmp_path, kind, views):
     else:
         name = image_folder(tmp_path)
         recipe = DataRecipe(name=name, image_size=8, crop="resized", flip=True, workers=2)
-    data = prepare(recipe, quiet_progress)
+    data = open_data(recipe, quiet_progress)
     labels = data.source.train.labels
 
     def loader():
@@ -250,7 +250,7 @@ def test_a_batch_can_be_made_again_by_its_number(tmp_path, kind, views):
 
 
 def test_every_method_sees_the_same_augmented_images():
-    data = prepare(DataRecipe(name="digits", crop="pad"), quiet_progress)
+    data = open_data(DataRecipe(name="digits", crop="pad"), quiet_progress)
     seen = []
     for partners in (0, 3):
         sampler = ClassGroupedBatchSampler(data.source.train.labels, 60, partners=partners)

@@ -11,8 +11,8 @@ import torch
 from helpers.images import image_folder, quiet_progress
 from helpers.training_runs import QUIET, StopAt, recipe, same, weights
 
-from torchbake.data.loading.open_data import prepare
-from torchbake.data.sources.labels import Correction, as_csv, read_labels
+from torchbake.data.loading.open_data import open_data
+from torchbake.data.sources.labels import Correction, format_csv, read_labels
 from torchbake.errors import UserError
 from torchbake.recipe import DataRecipe
 from torchbake.training.loop import train
@@ -20,16 +20,16 @@ from torchbake.training.opened_run import evaluate_run, open_run
 
 
 def written(path, *rows):
-    path.write_text(as_csv(Correction(*row) for row in rows), encoding="utf-8")
+    path.write_text(format_csv(Correction(*row) for row in rows), encoding="utf-8")
     return str(path)
 
 
 def digits(path, **settings):
-    return prepare(DataRecipe(labels=path, **settings), quiet_progress)
+    return open_data(DataRecipe(labels=path, **settings), quiet_progress)
 
 
 def test_images_are_corrected_and_left_out(tmp_path):
-    before = prepare(DataRecipe(label_noise=0.2), quiet_progress).source.train
+    before = open_data(DataRecipe(label_noise=0.2), quiet_progress).source.train
     names = [str(int(label)) for label in before.labels]
     rows = [(0, "", names[0], "5"), (7, "", names[7], ""), (299, "", names[299], names[299])]
     data = digits(written(tmp_path / "a.csv", *rows), label_noise=0.2)
@@ -98,20 +98,20 @@ def test_images_of_a_folder_are_known_by_their_names(tmp_path):
 
     image_folder(tmp_path / "pets", (16, 16))
     recipe = DataRecipe(name=f"imagefolder:{tmp_path / 'pets'}", image_size=8, channels=3)
-    plain = prepare(recipe, quiet_progress)
+    plain = open_data(recipe, quiet_progress)
     train = plain.source.train
     name = train.name_of(1)
     assert name.startswith("train/")
     given, other = plain.source.classes[0], plain.source.classes[1]
     path = written(tmp_path / "a.csv", (0, "", given, ""), (1, name, given, other))
-    changed = prepare(replace(recipe, labels=path), quiet_progress)
+    changed = open_data(replace(recipe, labels=path), quiet_progress)
     assert changed.source.train.name_of(0) == name
     assert int(changed.source.train.labels[0]) == 1
     assert changed.source.train.load(0).equal(train.load(1))
     # A file that came before it since shows.
     path = written(tmp_path / "a.csv", (0, name, given, other))
     with pytest.raises(UserError, match=f"image 0: is .* in the data, .*{name}.* in the file"):
-        prepare(replace(recipe, labels=path), quiet_progress)
+        open_data(replace(recipe, labels=path), quiet_progress)
 
 
 def test_a_run_keeps_the_labels_that_it_was_trained_with(tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ def test_a_class_without_a_name_cannot_be_told_from_leaving_out(tmp_path):
     path = written(tmp_path / "a.csv", (2, "", "b", ""))
     recipe = DataRecipe(name=f"parquet:{tmp_path}/*.parquet", labels=path)
     with pytest.raises(UserError, match="a class of the data has an empty name"):
-        prepare(recipe, quiet_progress)
+        open_data(recipe, quiet_progress)
 
 
 def test_a_run_may_be_replaced_by_one_with_the_labels_in_its_folder(tmp_path):

@@ -7,11 +7,11 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
-from torchbake.data.augment.geometry import ATTEMPTS, NUMBERS, random_box
-from torchbake.data.loading.open_data import prepare
+from torchbake.data.augment.geometry import ATTEMPTS, NUMBERS, draw_box
+from torchbake.data.loading.open_data import open_data
 from torchbake.data.loading.streaming import Key, Stream
 from torchbake.data.sources import decoding
-from torchbake.data.sources.decoding import decode, image_size
+from torchbake.data.sources.decoding import decode, read_size
 from torchbake.errors import UserError
 from torchbake.recipe import DataRecipe
 
@@ -24,16 +24,16 @@ CPU = torch.device("cpu")
 def test_both_decoders_give_the_same_pixels(monkeypatch, mode, options, reduction):
     content = encoded(scenery(133, 77).convert(mode), **options)
     fast = decode(content, 3, "it", reduction)
-    size = image_size(content, "it")
+    size = read_size(content, "it")
     monkeypatch.setattr(decoding, "simplejpeg", None)
     assert torch.equal(fast, decode(content, 3, "it", reduction))
     assert fast.shape == (3, -(-77 // reduction), -(-133 // reduction))
-    assert size == image_size(content, "it") == (77, 133)
+    assert size == read_size(content, "it") == (77, 133)
 
 
 def test_random_boxes_are_those_of_torchvision():
     random = torch.rand(4000, NUMBERS + 2 * ATTEMPTS, generator=torch.Generator().manual_seed(0))
-    ours = torch.tensor([random_box(375, 500, row, 0.08) for row in random.tolist()])
+    ours = torch.tensor([draw_box(375, 500, row, 0.08) for row in random.tolist()])
     torch.manual_seed(0)
     image = torch.empty(3, 375, 500)
     theirs = torch.tensor(
@@ -51,7 +51,7 @@ def test_random_boxes_are_those_of_torchvision():
 
 @pytest.mark.parametrize(("height", "width"), [(1000, 10), (10, 1000), (1, 1)])
 def test_images_too_narrow_for_a_random_box_give_their_middle(height, width):
-    top, left, h, w = random_box(height, width, [0.999] * 25, 1.0)
+    top, left, h, w = draw_box(height, width, [0.999] * 25, 1.0)
     assert 0 < h <= height
     assert 0 < w <= width
     assert abs(height - h - 2 * top) <= 1
@@ -60,8 +60,8 @@ def test_images_too_narrow_for_a_random_box_give_their_middle(height, width):
 
 
 def test_a_part_is_decoded_at_a_smaller_scale_and_looks_the_same(tmp_path, monkeypatch):
-    recipe = DataRecipe(photographs(tmp_path), image_size=32, crop="resized", flip=True)
-    data = prepare(recipe, quiet_progress)
+    recipe = DataRecipe(photographs(tmp_path), read_size=32, crop="resized", flip=True)
+    data = open_data(recipe, quiet_progress)
     stream = Stream(data.source.train, recipe, 3, 32, seed=0)
     key = Key(2, list(range(8)) * 4, [view for view in range(4) for _ in range(8)])
     used = []
@@ -80,18 +80,18 @@ def test_a_part_is_decoded_at_a_smaller_scale_and_looks_the_same(tmp_path, monke
 
 
 def test_a_random_part_is_what_torchvision_makes_of_the_same_box(tmp_path):
-    recipe = DataRecipe(photographs(tmp_path, (50, 40)), image_size=32, crop="resized")
-    data = prepare(recipe, quiet_progress)
+    recipe = DataRecipe(photographs(tmp_path, (50, 40)), read_size=32, crop="resized")
+    data = open_data(recipe, quiet_progress)
     stream = Stream(data.source.train, recipe, 3, 32, seed=0)
     numbers = [0.3, 0.6, 0.0, 0.0, 0.0] + [0.5] * 2 * ATTEMPTS
     image = data.source.train.load(5)
-    expected = F.resized_crop(image, *random_box(40, 50, numbers, 0.08), [32, 32], antialias=True)
+    expected = F.resized_crop(image, *draw_box(40, 50, numbers, 0.08), [32, 32], antialias=True)
     assert torch.equal(stream._random_part(5, numbers), expected)
 
 
 def test_tests_see_the_middle_as_torchvision_takes_it(tmp_path):
-    data = prepare(
-        DataRecipe(photographs(tmp_path), image_size=56, crop="resized", workers=0), quiet_progress
+    data = open_data(
+        DataRecipe(photographs(tmp_path), read_size=56, crop="resized", workers=0), quiet_progress
     )
     (batch,) = data.test_batches(16, CPU)
     image = F.center_crop(F.resize(data.source.test.load(3), [64], antialias=True), [56])
@@ -106,14 +106,14 @@ def test_tests_see_the_middle_as_torchvision_takes_it(tmp_path):
 def test_the_share_of_a_test_image_that_is_seen(tmp_path, crop, share, larger, in_memory):
     recipe = DataRecipe(
         photographs(tmp_path, (32, 32) if in_memory else (60, 50)),
-        image_size=32,
+        read_size=32,
         crop=crop,
         crop_pct=share,
         in_memory=in_memory,
         workers=0,
         cache=False,
     )
-    data = prepare(recipe, quiet_progress)
+    data = open_data(recipe, quiet_progress)
     (batch,) = data.test_batches(16, CPU)
     image = F.center_crop(F.resize(data.source.test.load(3), [larger], antialias=True), [32])
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
@@ -121,7 +121,7 @@ def test_the_share_of_a_test_image_that_is_seen(tmp_path, crop, share, larger, i
 
 
 def test_batches_do_not_depend_on_who_decodes_them(tmp_path, monkeypatch):
-    recipe = DataRecipe(photographs(tmp_path), image_size=32, crop="resized", flip=True, cutout=8)
+    recipe = DataRecipe(photographs(tmp_path), read_size=32, crop="resized", flip=True, cutout=8)
     two = list(loader_of(replace(recipe, workers=2)).batches(1))
     monkeypatch.setattr(decoding, "simplejpeg", None)
     none = list(loader_of(replace(recipe, workers=0)).batches(1))
@@ -133,7 +133,7 @@ def test_batches_do_not_depend_on_who_decodes_them(tmp_path, monkeypatch):
 def test_streamed_images_are_those_in_memory(tmp_path, views):
     name = image_folder(tmp_path, (10, 10))
     recipe = DataRecipe(
-        name, image_size=10, crop="pad", padding=2, flip=True, cutout=3, workers=0, cache=False
+        name, read_size=10, crop="pad", padding=2, flip=True, cutout=3, workers=0, cache=False
     )
     kept = loader_of(recipe, views)
     streamed = loader_of(
@@ -155,11 +155,11 @@ def test_a_broken_file_is_named_by_the_loop_that_needs_it(tmp_path):
     name = photographs(tmp_path)
     broken = tmp_path / "train" / "a" / "4.jpg"
     broken.write_bytes(broken.read_bytes()[:3000])
-    recipe = DataRecipe(name, image_size=32, crop="resized", workers=2)
+    recipe = DataRecipe(name, read_size=32, crop="resized", workers=2)
     with pytest.raises(UserError, match=r"a/4.jpg: cannot be read as an image: .* truncated"):
         list(loader_of(recipe).batches(0))
     broken.unlink()
-    data = prepare(recipe, quiet_progress)
+    data = open_data(recipe, quiet_progress)
     (tmp_path / "train" / "b" / "1.jpg").unlink()  # while training
     with pytest.raises(UserError, match=r"b/1.jpg: cannot be read: No such file"):
         data.source.train.load(3)

@@ -5,7 +5,7 @@ import torch
 from helpers.images import quiet_progress
 
 from torchbake.data.augment.mixing import mix_batch
-from torchbake.data.loading.open_data import prepare
+from torchbake.data.loading.open_data import open_data
 from torchbake.data.sources.registry import open_source
 from torchbake.errors import UserError
 from torchbake.recipe import DataRecipe
@@ -13,7 +13,7 @@ from torchbake.recipe import DataRecipe
 
 def test_some_classes_are_kept_and_numbered_in_their_order():
     whole = open_source(DataRecipe())
-    data = prepare(DataRecipe(classes=("7", "2", "9")), quiet_progress)
+    data = open_data(DataRecipe(classes=("7", "2", "9")), quiet_progress)
     assert data.source.classes == ["7", "2", "9"]
     for split, all_of_it, pixels in (
         (data.source.train, whole.train, data.pixels[0]),
@@ -29,8 +29,8 @@ def test_some_classes_are_kept_and_numbered_in_their_order():
 
 
 def test_a_number_of_images_of_each_class_is_kept():
-    few = prepare(DataRecipe(images_per_class=5), quiet_progress).source
-    fewer = prepare(DataRecipe(images_per_class=3), quiet_progress).source
+    few = open_data(DataRecipe(images_per_class=5), quiet_progress).source
+    fewer = open_data(DataRecipe(images_per_class=3), quiet_progress).source
     assert few.train.labels.bincount().tolist() == [5] * 10
     assert len(few.test) == 1497
     pictures = {few.train.load(i).numpy().tobytes() for i in range(len(few.train))}
@@ -47,24 +47,26 @@ def test_a_number_of_images_of_each_class_is_kept():
 )
 def test_subsets_that_cannot_be_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
-        prepare(DataRecipe(**settings), quiet_progress)
+        open_data(DataRecipe(**settings), quiet_progress)
 
 
 def test_label_noise_is_symmetric_seeded_and_keeps_the_clean_labels():
     clean = open_source(DataRecipe())
-    noisy = prepare(DataRecipe(label_noise=0.2), quiet_progress).source
+    noisy = open_data(DataRecipe(label_noise=0.2), quiet_progress).source
     assert noisy.train.clean_labels.equal(clean.train.labels)
     assert noisy.test.labels.equal(clean.test.labels)
     wrong = noisy.train.labels != noisy.train.clean_labels
     assert wrong.sum() == 60  # of 300
-    again = prepare(DataRecipe(label_noise=0.2), quiet_progress).source
+    again = open_data(DataRecipe(label_noise=0.2), quiet_progress).source
     assert again.train.labels.equal(noisy.train.labels)
-    other = prepare(DataRecipe(label_noise=0.2, label_noise_seed=1), quiet_progress).source
+    other = open_data(DataRecipe(label_noise=0.2, label_noise_seed=1), quiet_progress).source
     assert not other.train.labels.equal(noisy.train.labels)
     # Each other class alike: over many seeds, the shift is uniform over 1, …, 9.
     shifts = torch.zeros(10)
     for seed in range(60):
-        source = prepare(DataRecipe(label_noise=0.5, label_noise_seed=seed), quiet_progress).source
+        source = open_data(
+            DataRecipe(label_noise=0.5, label_noise_seed=seed), quiet_progress
+        ).source
         shifts += ((source.train.labels - clean.train.labels) % 10).bincount(minlength=10)
     assert shifts[0] == 150 * 60
     expected = 150 * 60 / 9

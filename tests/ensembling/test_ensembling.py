@@ -65,7 +65,7 @@ def test_larger_batches_agree_too(n, classes, setting, solver):
 def test_a_matrix_too_large_to_hold_is_made_in_blocks(monkeypatch, affinity_temperature):
     logits, features, _ = clustered(100)
     setting = {"affinity_temperature": affinity_temperature}
-    made, weights = [], affinity.weights
+    made, weights = [], affinity.weigh_pairs
 
     def watched(rows, *arguments):
         made.append(len(rows))

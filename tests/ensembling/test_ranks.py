@@ -6,7 +6,7 @@ from helpers.processes import run_python
 from helpers.reference import clustered, reference_targets
 
 from torchbake import BAKELoss
-from torchbake.ensembling.plan import own_rows_pay
+from torchbake.ensembling.plan import prefer_own_rows
 
 OWN_ROWS = {"solver": "fixed_point"}
 SETTINGS = {
@@ -88,7 +88,7 @@ def test_targets_and_losses_equal_those_of_one_process(tmp_path, counts):
 
 def test_ranks_exchange_after_each_product_only_where_there_are_many_images():
     for device in ("cpu", "cuda"):
-        assert not own_rows_pay(256, 128, 512, 100, 8, device)
-        assert own_rows_pay(64 * 256, 256, 2048, 1000, 8, device)
-        assert not own_rows_pay(32 * 256, 256, 2048, 1000, 10**5, device)
-        assert own_rows_pay(128 * 256, 256, 2048, 1000, 10**5, device)  # too large to hold
+        assert not prefer_own_rows(256, 128, 512, 100, 8, device)
+        assert prefer_own_rows(64 * 256, 256, 2048, 1000, 8, device)
+        assert not prefer_own_rows(32 * 256, 256, 2048, 1000, 10**5, device)
+        assert prefer_own_rows(128 * 256, 256, 2048, 1000, 10**5, device)  # too large to hold

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from torchbake.ensembling.affinity import AffinityRows, unit_rows
-from torchbake.ensembling.plan import HELD, TOLERANCE, planned_steps, steps_that_pay
-from torchbake.ensembling.solvers import fixed_point
+from torchbake.ensembling.affinity import AffinityRows, normalise_rows
+from torchbake.ensembling.plan import HELD, TOLERANCE, plan_paying_steps, plan_steps
+from torchbake.ensembling.solvers import solve_fixed_point
 
 
 @pytest.mark.parametrize("affinity_temperature", [0.02, 0.25, 0.5, 1.0, 3.0])
@@ -28,16 +28,16 @@ def test_planned_steps_are_enough_whatever_the_features(n, affinity_temperature)
 
 def _both(features, predictions, omega, affinity_temperature):
     n = len(features)
-    rows = AffinityRows(unit_rows(features), slice(0, n), affinity_temperature)
-    steps = planned_steps(n, omega, affinity_temperature)
+    rows = AffinityRows(normalise_rows(features), slice(0, n), affinity_temperature)
+    steps = plan_steps(n, omega, affinity_temperature)
     mean = rows.sums.T @ predictions / rows.sums.sum() if steps.radius else None
     others = rows.multiply(predictions)
-    found = fixed_point(rows.multiply, predictions, others, mean, omega, steps)
+    found = solve_fixed_point(rows.multiply, predictions, others, mean, omega, steps)
     system = torch.eye(n, dtype=torch.float64) - omega * rows.held / rows.sums
     return found, (1 - omega) * torch.linalg.solve(system, predictions)
 
 
 def test_a_matrix_too_large_to_hold_is_not_factorised_unasked():
     n = int(HELD**0.5)
-    assert steps_that_pay(n, 10_000, 0.5, 1.0, "cpu") is None
-    assert steps_that_pay(n + 1, 10_000, 0.5, 1.0, "cpu") == planned_steps(n + 1, 0.5, 1.0)
+    assert plan_paying_steps(n, 10_000, 0.5, 1.0, "cpu") is None
+    assert plan_paying_steps(n + 1, 10_000, 0.5, 1.0, "cpu") == plan_steps(n + 1, 0.5, 1.0)

@@ -6,7 +6,7 @@ import torch
 from helpers.training_runs import QUIET, recipe
 
 from torchbake.analysis.audit.rank import Audit
-from torchbake.analysis.audit.score import suspicion
+from torchbake.analysis.audit.score import score_labels
 from torchbake.analysis.outputs import Outputs
 from torchbake.training.loop import train
 from torchbake.training.opened_run import open_run
@@ -37,7 +37,7 @@ def odd_audit(tmp_path, n=30, classes=ODD):
     # The images with odd names are the most suspicious.
     logits[: len(FILES), 0] += 9
     features = torch.randn(n, 6, generator=generator)
-    found = suspicion(logits, features, labels)
+    found = score_labels(logits, features, labels)
     score = found.score.clone()
     score[: len(FILES)] = torch.tensor([2.0, 1.9, 1.8], dtype=torch.float64)
     order = score.argsort(descending=True, stable=True)

@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as Pillow
 
 from torchbake import ClassGroupedBatchSampler
-from torchbake.data.loading.open_data import prepare
+from torchbake.data.loading.open_data import open_data
 from torchbake.data.loading.train_loader import TrainLoader
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def photographs(root, size=(640, 480)):
 
 
 def loader_of(recipe, views=1):
-    data = prepare(recipe, quiet_progress)
+    data = open_data(recipe, quiet_progress)
     sampler = ClassGroupedBatchSampler(data.source.train.labels, 4, partners=1, epoch="anchors")
     return TrainLoader(data, sampler, CPU, seed=3, views=views)
 

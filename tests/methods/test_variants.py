@@ -8,7 +8,7 @@ from helpers.reference import clustered, reference_targets
 from torch import nn
 from torch.nn import functional as F
 
-from torchbake.ensembling.masked import Lesson, may_teach, taught_targets
+from torchbake.ensembling.masked import Lesson, mask_teachers, solve_masked
 from torchbake.methods import METHODS, Batch
 from torchbake.methods.bake_variants import Memory
 from torchbake.models.create import create_model
@@ -42,7 +42,7 @@ def test_all_of_a_batch_alone_are_taught_as_by_the_paper():
     logits, features, labels = clustered(24)
     own = Lesson(features, soft(logits, 4), F.one_hot(labels, 10).double(), torch.arange(24))
     for omega, temperature in ((0.5, 1.0), (0.9, 0.05)):
-        targets = taught_targets(own, None, omega=omega, affinity_temperature=temperature)
+        targets = solve_masked(own, None, omega=omega, affinity_temperature=temperature)
         expected = reference_targets(logits, features, 4.0, omega, temperature)
         torch.testing.assert_close(targets, expected, atol=1e-9, rtol=0)
 
@@ -61,7 +61,7 @@ def test_teachers_beside_the_batch(neighbours, omega, temperature):
             same = labels[i] == labels[j]
             barred = {"all": False, "same-class": not same, "other-class": same}[neighbours]
             allowed[i, j] = indices[i] != indices[j] and not barred
-    targets = taught_targets(
+    targets = solve_masked(
         own, others, omega=omega, affinity_temperature=temperature, neighbours=neighbours
     )
     expected = by_iteration(own, others, omega, temperature, allowed)
@@ -71,22 +71,20 @@ def test_teachers_beside_the_batch(neighbours, omega, temperature):
 
 def test_whom_nobody_may_teach_keeps_its_prediction():
     own = lesson(4)._replace(labels=torch.eye(10)[:4])  # all of different classes
-    targets = taught_targets(
-        own, None, omega=0.9, affinity_temperature=1.0, neighbours="same-class"
-    )
+    targets = solve_masked(own, None, omega=0.9, affinity_temperature=1.0, neighbours="same-class")
     torch.testing.assert_close(targets, own.predictions)
 
 
 def test_mixed_images_are_of_all_their_classes():
     labels = torch.tensor([[1.0, 0, 0], [0.4, 0.6, 0], [0, 0, 1.0]])
     rows = Lesson(torch.zeros(3, 2), torch.zeros(3, 3), labels, torch.arange(3))
-    same = may_teach(rows, rows._replace(indices=torch.arange(3, 6)), "same-class")
+    same = mask_teachers(rows, rows._replace(indices=torch.arange(3, 6)), "same-class")
     assert same.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
 
 
 def test_a_memory_keeps_the_last_images():
     memory = Memory(5, 64, 10)
-    assert not may_teach(lesson(3), memory.lesson()).any()  # empty places teach nobody
+    assert not mask_teachers(lesson(3), memory.lesson()).any()  # empty places teach nobody
     for start in (0, 3, 6):
         memory.write(lesson(3, seed=start, first=start))
     assert sorted(memory.indices.tolist()) == [4, 5, 6, 7, 8]
@@ -99,7 +97,7 @@ def test_a_memory_keeps_the_last_images():
     memory.write(lesson(12, first=20))  # more than fit
     assert sorted(memory.indices.tolist()) == list(range(27, 32))
     own = lesson(2, first=27)
-    assert (~may_teach(own, memory.lesson())).sum() == 2  # each its own earlier self
+    assert (~mask_teachers(own, memory.lesson())).sum() == 2  # each its own earlier self
 
 
 def test_bake_with_a_memory(example):

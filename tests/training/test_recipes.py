@@ -12,7 +12,7 @@ from helpers.images import quiet_progress
 from helpers.training_runs import QUIET
 from PIL import Image
 
-from torchbake.data.loading.open_data import prepare
+from torchbake.data.loading.open_data import open_data
 from torchbake.training.loop import train
 from torchbake.training.recipe_files import list_recipes, load_recipe, make_method
 from torchbake.training.run_folder import RunFolder
@@ -178,7 +178,7 @@ def on(stand_in, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_images_of_a_recipe_are_found_and_brought_to_its_size(name, stand_in):
     recipe = load_recipe(name, on(stand_in, name))
-    data = prepare(recipe.data, quiet_progress)
+    data = open_data(recipe.data, quiet_progress)
     assert data.source.classes == ["n01440764", "n01443537"]
     (batch,) = data.test_batches(8, torch.device("cpu"))
     size = recipe.data.image_size or 32

@@ -3,11 +3,11 @@ from itertools import pairwise
 import pytest
 
 from torchbake.recipe import ScheduleRecipe
-from torchbake.training.optimizer import learning_rate
+from torchbake.training.optimizer import compute_lr
 
 
 def rates(total=100, **settings):
-    return [learning_rate(ScheduleRecipe(**settings), 0.1, step, total) for step in range(total)]
+    return [compute_lr(ScheduleRecipe(**settings), 0.1, step, total) for step in range(total)]
 
 
 def test_constant():

@@ -25,7 +25,7 @@ class Outputs(NamedTuple):
 
 
 @torch.inference_mode()
-def outputs_of(
+def compute_outputs(
     opened: OpenedRun, split: Split, indices: Int[Tensor, " n"], console: Console
 ) -> Outputs:
     """Outputs of the network in evaluation mode for images that are not augmented."""
@@ -38,8 +38,8 @@ def outputs_of(
             ):
                 answer = opened.model(batch.images)
             if not done:
-                logits = _storage(len(indices), answer.logits.shape[1])
-                features = _storage(len(indices), answer.features.shape[1])
+                logits = _allocate(len(indices), answer.logits.shape[1])
+                features = _allocate(len(indices), answer.features.shape[1])
             rows = slice(done, done + len(batch.labels))
             logits[rows], features[rows] = answer.logits.float(), answer.features.float()
             done = rows.stop
@@ -47,7 +47,7 @@ def outputs_of(
     return Outputs(indices, split.labels[indices], logits, features)
 
 
-def _storage(rows: int, columns: int) -> Tensor:
+def _allocate(rows: int, columns: int) -> Tensor:
     if rows * columns * 4 <= IN_MEMORY:
         return torch.empty(rows, columns)
     with tempfile.NamedTemporaryFile(prefix="torchbake-") as file:  # lives on while it is mapped
@@ -55,7 +55,7 @@ def _storage(rows: int, columns: int) -> Tensor:
         return torch.from_file(file.name, shared=True, size=rows * columns).view(rows, columns)
 
 
-def pictures_of(
+def restore_pictures(
     opened: OpenedRun, split: Split, indices: Int[Tensor, " n"]
 ) -> UInt8[Tensor, "n ch h w"]:
     """The images as the network is given them, in 256 shades."""

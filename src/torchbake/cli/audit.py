@@ -66,8 +66,8 @@ def run(options: argparse.Namespace) -> None:
     """Rank the images of a run, write what came of it, and print the first ones."""
     from rich.console import Console
 
-    from ..analysis.audit.page import page_of
-    from ..analysis.audit.rank import audited, corrections_of, write_audit, wrong_labels
+    from ..analysis.audit.page import make_page
+    from ..analysis.audit.rank import audit_run, count_wrong_labels, make_corrections, write_audit
     from ..training.files import check_writable
     from ..training.opened_run import open_run
 
@@ -85,16 +85,16 @@ def run(options: argparse.Namespace) -> None:
     if changed is not None and not 1 <= changed <= count:
         name = "--correct" if options.drop is None else "--drop"
         raise UserError(f"{name}: expected a number from 1 to the {count} training images")
-    audit = audited(
+    audit = audit_run(
         opened, ema=options.ema, rounds=options.rounds, seed=options.seed, console=progress
     )
     corrections = []
     if changed is not None:
-        corrections = corrections_of(audit, changed, drop=options.drop is not None)
-    page = page_of(audit, options.top)
+        corrections = make_corrections(audit, changed, drop=options.drop is not None)
+    page = make_page(audit, options.top)
     _print_first(audit)
     written = write_audit(out, audit, page, corrections)
-    wrong = wrong_labels(audit, corrections) if corrections else None
+    wrong = count_wrong_labels(audit, corrections) if corrections else None
     if wrong is not None:
         print(f"wrong labels: {wrong[0]:,}, with labels.csv {wrong[1]:,}")
     print("written to " + ", ".join(map(str, written)))
@@ -118,12 +118,12 @@ def _print_first(audit: "Audit") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ..analysis.audit.rank import rows_of
+    from ..analysis.audit.rank import list_rows
 
     table = Table("", "image", "label", "network says", "others say", "for the label %")
     for column in (0, 5):
         table.columns[column].justify = "right"
-    for rank, index, file, given, suggested, _, network, _, others_given, _ in rows_of(audit, 10):
+    for rank, index, file, given, suggested, _, network, _, others_given, _ in list_rows(audit, 10):
         share = f"{100 * float(others_given):.1f}"
         cells = (rank, file or index, given, network, suggested, share)
         table.add_row(*(Text(str(cell)) for cell in cells))

@@ -65,10 +65,10 @@ def run(options: argparse.Namespace) -> None:
     """Do the runs that are missing, and put all of them side by side."""
     from rich.console import Console
 
-    from ..analysis.compare.figures import baseline_of, compared, find_runs, read_runs
-    from ..analysis.compare.plan import check_budgets, plan
+    from ..analysis.compare.figures import compare_runs, find_baseline, find_runs, read_runs
+    from ..analysis.compare.plan import check_budgets, plan_runs
     from ..analysis.compare.run import run_missing
-    from ..analysis.compare.tables import as_markdown, write_comparison
+    from ..analysis.compare.tables import format_comparison, write_comparison
     from ..analysis.pages.report import write_report
     from ..training.environment import describe_environment
 
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
         options.seeds = seeds
         check_least(options, 1, "seeds", "jobs")
         variants = (options.methods or "cross-entropy,bake").split(",")
-        runs = plan(name, options.overrides, variants, seeds, options.budget, out)
+        runs = plan_runs(name, options.overrides, variants, seeds, options.budget, out)
         if not options.unequal:
             check_budgets(runs)
         failures = run_missing(runs, out, options.jobs, Console())
@@ -99,9 +99,9 @@ def run(options: argparse.Namespace) -> None:
     finished = [folder for folder in folders if folder.result.is_file()]
     if finished:
         records = read_runs(finished)
-        baseline = baseline_of(records, options.baseline)
-        rows = compared(records, baseline, unequal=options.unequal)
-        print(as_markdown(rows, records[0]["report"]))
+        baseline = find_baseline(records, options.baseline)
+        rows = compare_runs(records, baseline, unequal=options.unequal)
+        print(format_comparison(rows, records[0]["report"]))
         written = write_comparison(out, records, rows, environment)
         best = next(Path(r["run"]) for r in records if r["variant"] == rows[0].variant)
         ordered = sorted(finished, key=lambda folder: folder.path != best)

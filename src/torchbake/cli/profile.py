@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from ..analysis.profile.measure import measure, write_trace
-    from ..analysis.profile.tables import as_markdown, check_folder, summarised, write_profile
+    from ..analysis.profile.tables import check_folder, format_profile, summarise, write_profile
     from ..training.recipe_files import load_recipe
 
     refuse_ranks("profile")
@@ -71,8 +71,8 @@ def run(options: argparse.Namespace) -> None:
     times, training = measure(
         recipe, steps=options.steps, warmup=options.warmup, console=Console(stderr=True)
     )
-    summary = summarised(recipe, times)
-    print(as_markdown(summary))
+    summary = summarise(recipe, times)
+    print(format_profile(summary))
     written = write_profile(out, summary)
     if options.trace_steps:
         written.append(out / "trace.json.gz")

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .sources.base import Encoded as Encoded
     from .sources.base import Source as Source
     from .sources.base import Split as Split
-    from .sources.base import encoded_split as encoded_split
+    from .sources.base import make_encoded_split as make_encoded_split
     from .sources.registry import open_source as open_source
 
 _HOMES = {

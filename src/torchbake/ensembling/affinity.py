@@ -14,12 +14,12 @@ from .plan import HELD, SYMMETRIC_FROM
 _BLOCK = 512
 
 
-def unit_rows(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+def normalise_rows(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Rows of length 1; zeros stay zeros. (`F.normalize`, with fewer calls.)"""
     return features / torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp_min_(1e-12)
 
 
-def scores(
+def score_pairs(
     rows: Float[Tensor, "r d"],
     columns: Float[Tensor, "n d"],
     first: int,
@@ -33,30 +33,30 @@ def scores(
     return scaled
 
 
-def weights(
+def weigh_pairs(
     rows: Float[Tensor, "r d"], columns: Float[Tensor, "n d"], first: int, temperature: float
 ) -> Float[Tensor, "r n"]:
     """exp(S / T_a), zero where a row meets itself.
 
     Sharp ones (T_a < SYMMETRIC_FROM) have each row divided by its largest.
     """
-    scaled = scores(rows, columns, first, temperature)
+    scaled = score_pairs(rows, columns, first, temperature)
     if temperature < SYMMETRIC_FROM:
         scaled.sub_(scaled.amax(dim=1, keepdim=True))
     return scaled.exp_()
 
 
-def symmetric_weights(unit: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, "n n"]:
+def weigh_symmetrically(unit: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, "n n"]:
     """All of K by little more than half of the multiplications, where it is symmetric."""
     n = len(unit)
     if n <= _BLOCK or temperature < SYMMETRIC_FROM or torch.compiler.is_compiling():
-        return weights(unit, unit, 0, temperature)
+        return weigh_pairs(unit, unit, 0, temperature)
     whole = unit.new_empty(n, n)
     block = max(_BLOCK, -(-n // 16))
     for start in range(0, n, block):
         rows = slice(start, min(start + block, n))
         part = whole[rows, : rows.stop]
-        scores(unit[rows], unit[: rows.stop], start, temperature, out=part).exp_()
+        score_pairs(unit[rows], unit[: rows.stop], start, temperature, out=part).exp_()
         whole[:start, rows] = part[:, :start].T
     return whole
 
@@ -80,13 +80,13 @@ class AffinityRows:
         self.held: Tensor | None = None
         if self.block == count:
             whole = count == len(unit)
-            self.held = symmetric_weights(unit, temperature) if whole else self._weights(0, count)
+            self.held = weigh_symmetrically(unit, temperature) if whole else self._weights(0, count)
             self.sums = self.held.sum(dim=1, keepdim=True)
 
     def _weights(self, start: int, stop: int) -> Tensor:
         first = self.own.start + start
         rows = self.unit[first : self.own.start + stop]
-        return weights(rows, self.unit, first, self.temperature)
+        return weigh_pairs(rows, self.unit, first, self.temperature)
 
     def multiply(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "r c"]:
         """Â X. The sums are known after it, if not before."""

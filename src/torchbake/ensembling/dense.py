@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from .._checks import check_omega, check_positive
 from .._shapes import Float, Tensor
-from .plan import Solver, check_solver, plain_steps, predicted_costs
-from .solvers import by_lu
+from .plan import Solver, check_solver, plan_plain_steps, predict_costs
+from .solvers import solve_lu
 
 
 def affinities(features: Float[Tensor, "n d"], temperature: float = 1.0) -> Float[Tensor, "n n"]:
@@ -54,13 +54,13 @@ def propagate(
     check_solver(solver)
     if omega == 0 or len(predictions) == 1:
         return predictions
-    steps = plain_steps(omega).products
+    steps = plan_plain_steps(omega).products
     if solver == "auto":
         n, c = predictions.shape
-        iteration, factorisation = predicted_costs(n, c, steps, predictions.device.type)
+        iteration, factorisation = predict_costs(n, c, steps, predictions.device.type)
         solver = "direct" if factorisation < iteration else "fixed_point"
     if solver == "direct":
-        return by_lu(affinity.clone(), predictions, omega)
+        return solve_lu(affinity.clone(), predictions, omega)
     targets = predictions
     for _ in range(steps):
         targets = torch.addmm(predictions, affinity, targets, beta=1 - omega, alpha=omega)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 
 from .._shapes import Bool, Float, Int, Tensor
-from .affinity import unit_rows
+from .affinity import normalise_rows
 from .plan import needs_float64
-from .targets import without_autocast
+from .targets import disable_autocast
 
 
 class Lesson(NamedTuple):
@@ -23,7 +23,7 @@ class Lesson(NamedTuple):
     indices: Int[Tensor, " n"]  # the images' numbers in the training set
 
 
-def may_teach(taught: Lesson, teachers: Lesson, neighbours: str = "all") -> Bool[Tensor, "n m"]:
+def mask_teachers(taught: Lesson, teachers: Lesson, neighbours: str = "all") -> Bool[Tensor, "n m"]:
     """Which of the teachers (columns) each image (row) may listen to.
 
     Never an earlier self, nor an empty place of a memory. Among mixed images, those that have any
@@ -40,7 +40,7 @@ def may_teach(taught: Lesson, teachers: Lesson, neighbours: str = "all") -> Bool
 
 
 @torch.no_grad()
-def taught_targets(
+def solve_masked(
     own: Lesson,
     others: Lesson | None,
     *,
@@ -59,21 +59,21 @@ def taught_targets(
         others: images that only teach, or None.
         omega: ω in [0, 1).
         affinity_temperature: T_a, above zero.
-        neighbours: see `may_teach`.
+        neighbours: see `mask_teachers`.
     """
     kind = own.predictions.dtype
     device = own.predictions.device.type
     exact = needs_float64(omega, affinity_temperature) and device != "mps"
     inner = torch.float64 if exact else kind
     n = len(own.indices)
-    with without_autocast(device):
-        taught = unit_rows(own.features.to(inner))
-        allowed = may_teach(own, own, neighbours)
+    with disable_autocast(device):
+        taught = normalise_rows(own.features.to(inner))
+        allowed = mask_teachers(own, own, neighbours)
         allowed.fill_diagonal_(False)
         teachers, predictions = taught, own.predictions.to(inner)
         if others is not None:
-            teachers = torch.cat([taught, unit_rows(others.features.to(inner))])
-            allowed = torch.cat([allowed, may_teach(own, others, neighbours)], dim=1)
+            teachers = torch.cat([taught, normalise_rows(others.features.to(inner))])
+            allowed = torch.cat([allowed, mask_teachers(own, others, neighbours)], dim=1)
         scores = (taught @ teachers.T / affinity_temperature).masked_fill(~allowed, -torch.inf)
         alone = ~allowed.any(dim=1, keepdim=True)
         affinity = scores.masked_fill(alone, 0.0).softmax(dim=1)

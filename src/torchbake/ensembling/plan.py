@@ -35,14 +35,14 @@ class Steps(NamedTuple):
     radius: float = 0.0
 
 
-def plain_steps(omega: float) -> Steps:
+def plan_plain_steps(omega: float) -> Steps:
     """Enough steps Q ← ω Â Q + (1 − ω) P for any Â: the error is at most ω^(k + 1)."""
     return Steps(max(1, math.ceil(math.log(TOLERANCE) / math.log(omega)) - 1))
 
 
-def planned_steps(n: int, omega: float, affinity_temperature: float) -> Steps:
+def plan_steps(n: int, omega: float, affinity_temperature: float) -> Steps:
     """Steps that are certain to be enough for n ≥ 2 images, whatever their features."""
-    plain = plain_steps(omega)
+    plain = plan_plain_steps(omega)
     if affinity_temperature < SYMMETRIC_FROM or plain.products == 1:
         return plain
     # The bound falls with n, so a smaller n is as safe. A power of two, found by comparisons
@@ -82,7 +82,7 @@ def _costs(device_type: str) -> _Costs:
     return _CPU_COSTS if device_type == "cpu" else _DEVICE_COSTS
 
 
-def predicted_costs(n: int, c: int, products: int, device_type: str) -> tuple[float, float]:
+def predict_costs(n: int, c: int, products: int, device_type: str) -> tuple[float, float]:
     """What the fixed point and what a factorisation take for n images, on one device."""
     costs = _costs(device_type)
     if c > n:  # both make an n×n matrix first, and then one product of it with P
@@ -93,20 +93,20 @@ def predicted_costs(n: int, c: int, products: int, device_type: str) -> tuple[fl
     return iteration, costs.row * n + costs.factorisation * n**3 + n * n * c
 
 
-def steps_that_pay(
+def plan_paying_steps(
     n: int, c: int, omega: float, affinity_temperature: float, device_type: str
 ) -> Steps | None:
     """The planned steps where they take less time than a factorisation, or less memory."""
     if n * n > HELD:
-        return planned_steps(n, omega, affinity_temperature)
+        return plan_steps(n, omega, affinity_temperature)
     if n <= 256 and device_type == "cpu":  # where even planning takes longer than it saves
         return None
-    steps = planned_steps(n, omega, affinity_temperature)
-    iteration, factorisation = predicted_costs(n, c, steps.products, device_type)
+    steps = plan_steps(n, omega, affinity_temperature)
+    iteration, factorisation = predict_costs(n, c, steps.products, device_type)
     return steps if iteration <= factorisation else None
 
 
-def own_rows_pay(n: int, own: int, d: int, c: int, products: int, device_type: str) -> bool:
+def prefer_own_rows(n: int, own: int, d: int, c: int, products: int, device_type: str) -> bool:
     """Whether ranks with up to `own` of n images do better to exchange after each product.
 
     The other way is that each solves for all n images, and exchanges no more than the inputs.
@@ -114,7 +114,7 @@ def own_rows_pay(n: int, own: int, d: int, c: int, products: int, device_type: s
     if n * n > HELD:
         return True
     costs = _costs(device_type)
-    whole = n * n * d + min(predicted_costs(n, c, products, device_type))
+    whole = n * n * d + min(predict_costs(n, c, products, device_type))
     parts = own * n * (d + products * c) + products * (costs.product + costs.message)
     return parts < whole
 

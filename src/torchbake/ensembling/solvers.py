@@ -15,7 +15,7 @@ from .._shapes import Float, Tensor
 from .plan import Steps
 
 
-def fixed_point(
+def solve_fixed_point(
     multiply: Callable[[Tensor], Tensor],
     predictions: Float[Tensor, "n c"],
     others: Float[Tensor, "n c"],
@@ -52,7 +52,7 @@ def fixed_point(
     return targets.clamp_(min=0)
 
 
-def by_lu(
+def solve_lu(
     affinity: Float[Tensor, "n n"], predictions: Float[Tensor, "n c"], omega: float
 ) -> Float[Tensor, "n c"]:
     """Q by a factorisation of I − ω Â, for any Â; which is overwritten."""
@@ -62,13 +62,13 @@ def by_lu(
     # The system is never singular, so the checks that would wait for the device are left out.
     if c > n:
         # One product with the inverse is faster than two triangular solves of many columns.
-        return _distributions(torch.linalg.inv_ex(system)[0]) @ predictions
-    mean, others = _centred(predictions)
+        return _normalise_rows(torch.linalg.inv_ex(system)[0]) @ predictions
+    mean, others = _centre(predictions)
     solved = torch.linalg.solve_ex(system, others)[0]
     return torch.add(mean, solved, alpha=1 - omega).clamp_(min=0)
 
 
-def by_cholesky(
+def solve_cholesky(
     weights: Float[Tensor, "n n"],
     sums: Float[Tensor, "n 1"],
     predictions: Float[Tensor, "n c"],
@@ -86,19 +86,19 @@ def by_cholesky(
     system.diagonal().add_(sums[:, 0])
     factor, _ = torch.linalg.cholesky_ex(system)
     if c > n:
-        return _distributions(torch.cholesky_inverse(factor).mul_(sums.T)) @ predictions
-    mean, others = _centred(predictions)
+        return _normalise_rows(torch.cholesky_inverse(factor).mul_(sums.T)) @ predictions
+    mean, others = _centre(predictions)
     solved = torch.cholesky_solve(others.mul_(sums), factor)
     return torch.add(mean, solved, alpha=1 - omega).clamp_(min=0)
 
 
-def _distributions(shares: Tensor) -> Tensor:
+def _normalise_rows(shares: Tensor) -> Tensor:
     # Scales by 1 − ω, too, and more exactly. Not in place: `propagate` may need the gradient.
     shares = shares.clamp(min=0)
     return shares / shares.sum(dim=1, keepdim=True)
 
 
-def _centred(predictions: Tensor) -> tuple[Tensor, Tensor]:
+def _centre(predictions: Tensor) -> tuple[Tensor, Tensor]:
     # Â maps a constant column to itself, so the mean prediction passes through unchanged, and
     # solving only for what differs from it keeps float32 exact where 1 / (1 − ω) is large.
     mean = predictions.mean(dim=0)

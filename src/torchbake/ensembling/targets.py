@@ -8,18 +8,18 @@ import torch.distributed as dist
 
 from .._checks import check_omega, check_positive
 from .._shapes import Float, Tensor
-from .affinity import AffinityRows, scores, symmetric_weights, unit_rows
+from .affinity import AffinityRows, normalise_rows, score_pairs, weigh_symmetrically
 from .exchange import Exchange
 from .plan import (
     SYMMETRIC_FROM,
     Solver,
     check_solver,
     needs_float64,
-    own_rows_pay,
-    planned_steps,
-    steps_that_pay,
+    plan_paying_steps,
+    plan_steps,
+    prefer_own_rows,
 )
-from .solvers import by_cholesky, by_lu, fixed_point
+from .solvers import solve_cholesky, solve_fixed_point, solve_lu
 
 
 @torch.no_grad()
@@ -46,44 +46,46 @@ def start_targets(
     # Apple's devices have no float64: less exact there, rather than an error.
     exact = needs_float64(omega, affinity_temperature) and logits.device.type != "mps"
     inner = torch.float64 if exact else kind
-    with without_autocast(logits.device.type):
+    with disable_autocast(logits.device.type):
         predictions = (logits.to(kind) / temperature).softmax(dim=1)
         if omega == 0 or group is None or group.size() == 1:
             if omega == 0 or predictions.shape[0] <= 1:
                 targets = predictions.clone()
             else:
-                unit = unit_rows(features.to(inner))
-                targets = _alone(unit, predictions.to(inner), omega, affinity_temperature, solver)
+                unit = normalise_rows(features.to(inner))
+                targets = _solve_alone(
+                    unit, predictions.to(inner), omega, affinity_temperature, solver
+                )
             return lambda: (predictions, targets.to(kind))
         exchange = Exchange(
             group, len(logits), logits.device, equal=equal_counts, dtype=gather_dtype
         )
         if gather_dtype is not None:
             # Narrow types cannot hold every feature, but they hold those of a row of length 1.
-            features = unit_rows(features.to(kind))
+            features = normalise_rows(features.to(kind))
         all_features = exchange.start_gather(features)
         all_predictions = exchange.start_gather(predictions)
 
     def finish() -> tuple[Tensor, Tensor]:
         # Not a decorator here: compiled, one within another would leave gradients switched off.
-        with torch.no_grad(), without_autocast(logits.device.type):
-            unit = unit_rows(all_features().to(inner))
+        with torch.no_grad(), disable_autocast(logits.device.type):
+            unit = normalise_rows(all_features().to(inner))
             everyone = all_predictions().to(inner)
             everyone[exchange.own] = predictions.to(inner)  # these did not travel
-            targets = _across(exchange, unit, everyone, omega, affinity_temperature, solver)
+            targets = _solve_across(exchange, unit, everyone, omega, affinity_temperature, solver)
             return predictions, targets.to(kind)
 
     return finish
 
 
-def without_autocast(device_type: str) -> "AbstractContextManager[None]":
+def disable_autocast(device_type: str) -> "AbstractContextManager[None]":
     """Products in the types of their factors (autocast's own context takes long to enter)."""
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
 
 
-def _alone(
+def _solve_alone(
     unit: Float[Tensor, "n d"],
     predictions: Float[Tensor, "n c"],
     omega: float,
@@ -94,11 +96,11 @@ def _alone(
     n, c = predictions.shape
     steps = None
     if solver == "auto":
-        steps = steps_that_pay(n, c, omega, affinity_temperature, unit.device.type)
+        steps = plan_paying_steps(n, c, omega, affinity_temperature, unit.device.type)
     elif solver == "fixed_point":
-        steps = planned_steps(n, omega, affinity_temperature)
+        steps = plan_steps(n, omega, affinity_temperature)
     if steps is None:
-        return _directly(unit, predictions, omega, affinity_temperature)
+        return _solve_directly(unit, predictions, omega, affinity_temperature)
     rows = AffinityRows(unit, slice(0, n), affinity_temperature)
     if c > n and rows.held is not None:
         # With more classes than images it takes fewer multiplications to find each image's
@@ -106,13 +108,13 @@ def _alone(
         identity = torch.eye(n, dtype=unit.dtype, device=unit.device)
         mean = rows.sums.T / rows.sums.sum() if steps.radius else None
         others = rows.held / rows.sums
-        return fixed_point(rows.multiply, identity, others, mean, omega, steps) @ predictions
+        return solve_fixed_point(rows.multiply, identity, others, mean, omega, steps) @ predictions
     others = rows.multiply(predictions)
     mean = rows.sums.T @ predictions / rows.sums.sum() if steps.radius else None
-    return fixed_point(rows.multiply, predictions, others, mean, omega, steps)
+    return solve_fixed_point(rows.multiply, predictions, others, mean, omega, steps)
 
 
-def _across(
+def _solve_across(
     exchange: Exchange,
     unit: Float[Tensor, "n d"],
     predictions: Float[Tensor, "n c"],
@@ -125,12 +127,12 @@ def _across(
     own = exchange.own
     if n <= 1:
         return predictions[own]
-    steps = planned_steps(n, omega, affinity_temperature)
+    steps = plan_steps(n, omega, affinity_temperature)
     # The same on all ranks, which must agree.
     shape = n, max(exchange.counts), unit.shape[1], c
-    apart = own_rows_pay(*shape, steps.products, unit.device.type)
+    apart = prefer_own_rows(*shape, steps.products, unit.device.type)
     if solver == "direct" or (solver == "auto" and not apart):
-        return _alone(unit, predictions, omega, affinity_temperature, solver)[own]
+        return _solve_alone(unit, predictions, omega, affinity_temperature, solver)[own]
     rows = AffinityRows(unit, own, affinity_temperature)
     others = rows.multiply(predictions)
     mean = None
@@ -139,12 +141,12 @@ def _across(
         weighed = torch.cat([rows.sums.T @ predictions[own], rows.sums.sum().view(1, 1)], dim=1)
         exchange.sum(weighed)
         mean = weighed[:, :c] / weighed[:, c:]
-    return fixed_point(
+    return solve_fixed_point(
         lambda x: rows.multiply(exchange.gather(x)), predictions[own], others, mean, omega, steps
     )
 
 
-def _directly(
+def _solve_directly(
     unit: Float[Tensor, "n d"],
     predictions: Float[Tensor, "n c"],
     omega: float,
@@ -154,10 +156,10 @@ def _directly(
     # On a CPU Cholesky's takes less time than LU only for larger matrices.
     large = len(unit) >= 1024 or unit.device.type != "cpu"
     if affinity_temperature < SYMMETRIC_FROM or not large:
-        affinity = scores(unit, unit, 0, affinity_temperature).softmax(dim=1)
-        return by_lu(affinity, predictions, omega)
-    weights = symmetric_weights(unit, affinity_temperature)
-    return by_cholesky(weights, weights.sum(dim=1, keepdim=True), predictions, omega)
+        affinity = score_pairs(unit, unit, 0, affinity_temperature).softmax(dim=1)
+        return solve_lu(affinity, predictions, omega)
+    weights = weigh_symmetrically(unit, affinity_temperature)
+    return solve_cholesky(weights, weights.sum(dim=1, keepdim=True), predictions, omega)
 
 
 def bake_targets(

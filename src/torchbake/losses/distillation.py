@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from .._shapes import Float, Tensor
-from ..ensembling.targets import without_autocast
+from ..ensembling.targets import disable_autocast
 
 
 def distillation_loss(
@@ -20,8 +20,8 @@ def distillation_loss(
         soft_targets: (n, c), every row a distribution.
         temperature: T, above zero, that of the soft targets.
     """
-    with without_autocast(logits.device.type):
-        log_probabilities = (_widened(logits) / temperature).log_softmax(dim=1)
+    with disable_autocast(logits.device.type):
+        log_probabilities = (_widen(logits) / temperature).log_softmax(dim=1)
         soft_targets = soft_targets.to(log_probabilities.dtype)
         divergence = F.kl_div(log_probabilities, soft_targets, reduction="batchmean")
     return divergence * temperature**2
@@ -34,11 +34,11 @@ def cross_entropy(
 
     Zero for no images, as a rank may have none.
     """
-    with without_autocast(logits.device.type):
+    with disable_autocast(logits.device.type):
         if logits.shape[0] == 0:
-            return _widened(logits).sum()
-        return F.cross_entropy(_widened(logits), target, label_smoothing=label_smoothing)
+            return _widen(logits).sum()
+        return F.cross_entropy(_widen(logits), target, label_smoothing=label_smoothing)
 
 
-def _widened(logits: Tensor) -> Tensor:
+def _widen(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(torch.float32, logits.dtype))

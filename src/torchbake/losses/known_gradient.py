@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from .._shapes import Float, Tensor
-from ..ensembling.targets import without_autocast
+from ..ensembling.targets import disable_autocast
 
 
 def self_distillation_loss(
@@ -26,7 +26,7 @@ def self_distillation_loss(
         temperature: T, above zero.
     """
     n, c = logits.shape
-    with torch.no_grad(), without_autocast(logits.device.type):
+    with torch.no_grad(), disable_autocast(logits.device.type):
         divergence = predictions.new_zeros(())
         # Some rows at a time, so that what lies between stays in the processor's cache.
         rows = max(1, _CACHED // c) if logits.device.type == "cpu" else n

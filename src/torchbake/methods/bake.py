@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from .._checks import check_positive, check_share
 from .._shapes import Float, Tensor
 from ..batch import Batch
-from ..ensembling.masked import Lesson, taught_targets
+from ..ensembling.masked import Lesson, solve_masked
 from ..ensembling.plan import Solver
 from ..losses.bake import BAKELoss
 from ..losses.distillation import cross_entropy, distillation_loss
 from .bake_variants import Memory
-from .base import Method, Step, Task, everyone
+from .base import Method, Step, Task, gather_rows
 
 Terms = dict[str, Float[Tensor, ""]]
 
@@ -187,11 +187,11 @@ class BAKE(Method):
         predictions = predictions.lerp(labels, self.label_share)
         own = Lesson(features.to(kind), predictions, labels, batch.indices)
         n = len(predictions)
-        all_ranks = Lesson(*map(everyone, own))
+        all_ranks = Lesson(*map(gather_rows, own))
         first = 0
         if self.objective.group is not None:
             own, first = all_ranks, dist.get_rank() * n
-        targets = taught_targets(
+        targets = solve_masked(
             own,
             None if self.memory is None else self.memory.lesson(),
             neighbours=self.neighbours,

@@ -55,7 +55,7 @@ class Method(nn.Module):
     `forward`, calling the model as often as it likes. What it keeps between steps are buffers
     or parameters, as of any module: checkpoints hold them, the optimizer gets the parameters, and
     ranks share the parameters' gradients. Buffers must be alike on all ranks (see
-    `ranks.everyone`), but for those named in `rank_rows`.
+    `gather_rows`), but for those named in `rank_rows`.
     """
 
     partners: int = 0
@@ -81,7 +81,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
 
-def everyone(rows: Tensor) -> Tensor:
+def gather_rows(rows: Tensor) -> Tensor:
     """The rows (r, …) of all ranks, in rank order, where there are several; each has as many."""
     if not (dist.is_available() and dist.is_initialized()):
         return rows

@@ -6,7 +6,7 @@ from torch import nn
 from .._checks import check_not_negative, check_positive, check_share
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
-from ..models.stages import StageHead, Taps, stage_names
+from ..models.stages import StageHead, Taps, find_stages
 from .base import Method, Step, Task
 
 
@@ -44,7 +44,7 @@ class BYOT(Method):
 
     def setup(self, task: Task) -> None:
         network = task.network.get_submodule("network")
-        self._taps = Taps(network, stage_names(network, self.stages))
+        self._taps = Taps(network, find_stages(network, self.stages))
         device = next(network.parameters()).device
         task.network.eval()(torch.zeros((1, *task.image_shape), device=device))
         *inner, last = self._taps.take_maps()

@@ -8,7 +8,7 @@ from .._checks import check_positive
 from .._shapes import Float, Tensor
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
-from ..models.stages import HeadOutput, StageHead, Taps, channels_of, pooled, stage_names
+from ..models.stages import HeadOutput, StageHead, Taps, count_channels, find_stages, pool
 from .base import Method, Step, Task
 
 
@@ -52,11 +52,11 @@ class MixSKD(Method):
         beta = torch.distributions.Beta(self.alpha, self.alpha)
         self._share = torch.compiler.disable(lambda: float(beta.sample()))  # slow to import
         network = task.network.get_submodule("network")
-        self._taps = Taps(network, stage_names(network, self.stages))
+        self._taps = Taps(network, find_stages(network, self.stages))
         device = next(network.parameters()).device
         task.network.eval()(torch.zeros((1, *task.image_shape), device=device))
         *inner, last = self._taps.take_maps()
-        width, classes = channels_of(last), task.num_classes
+        width, classes = count_channels(last), task.num_classes
         self.heads = nn.ModuleList(StageHead(stage, last, width, classes) for stage in inner)
         self.teacher = _SelfTeacher(width * (len(inner) + 1), width, classes)
         self.discriminators = nn.ModuleList(
@@ -76,7 +76,7 @@ class MixSKD(Method):
         final = model(images).logits
         *inner, last = self._taps.take_maps()
         outputs = [head(stage) for head, stage in zip(self.heads, inner, strict=True)]
-        outputs.append(HeadOutput(last, pooled(last), final))
+        outputs.append(HeadOutput(last, pool(last), final))
         maps = [(mix(o.maps[:n]), o.maps[n:]) for o in outputs]
         logits = [(mix(o.logits[:n]), o.logits[n:]) for o in outputs]
         truth = mix(F.one_hot(batch.labels, final.shape[1]).float())
@@ -104,7 +104,7 @@ class MixSKD(Method):
     def _told_apart(self, maps: list[tuple[Tensor, Tensor]]) -> Float[Tensor, ""]:
         losses = []
         for discriminator, pair in zip(self.discriminators, maps, strict=True):
-            scores = discriminator(pooled(torch.cat(pair)))[:, 0].float()
+            scores = discriminator(pool(torch.cat(pair)))[:, 0].float()
             kinds = torch.ones_like(scores)
             kinds[len(kinds) // 2 :] = 0
             losses.append(F.binary_cross_entropy_with_logits(scores, kinds))

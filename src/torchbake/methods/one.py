@@ -7,7 +7,7 @@ from .._checks import check_positive
 from ..batch import Batch
 from ..errors import UserError
 from ..losses.distillation import cross_entropy, distillation_loss
-from ..models.stages import Taps, channels_of, pooled, stage_names
+from ..models.stages import Taps, count_channels, find_stages, pool
 from .base import Method, Step, Task
 
 
@@ -39,7 +39,7 @@ class ONE(Method):
 
     def setup(self, task: Task) -> None:
         network = task.network.get_submodule("network")
-        name = stage_names(network, self.stage and [self.stage])[-1]
+        name = find_stages(network, self.stage and [self.stage])[-1]
         self._taps = Taps(network, [name], inputs=True)
         shape = (1, *task.image_shape)
         device = next(network.parameters()).device
@@ -54,20 +54,20 @@ class ONE(Method):
                 f"method.stage: layer '{name}' has no convolution or linear layer; name an earlier "
                 "one that branches have of their own"
             )
-        width = channels_of(self._taps.as_maps(self.stages[0].eval()(shared)))
+        width = count_channels(self._taps.as_maps(self.stages[0].eval()(shared)))
         self.classifiers = nn.ModuleList(
             nn.Linear(width, task.num_classes) for _ in range(1, self.branches)
         )
         self.gate = nn.Sequential(
-            nn.Linear(channels_of(maps), self.branches), nn.BatchNorm1d(self.branches), nn.ReLU()
+            nn.Linear(count_channels(maps), self.branches), nn.BatchNorm1d(self.branches), nn.ReLU()
         )
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         logits = [model(batch.images).logits]
         (shared,) = self._taps.take()
         for stage, classifier in zip(self.stages, self.classifiers, strict=True):
-            logits.append(classifier(pooled(self._taps.as_maps(stage(shared)))))
-        gate = self.gate(pooled(self._taps.as_maps(shared))).softmax(dim=1)
+            logits.append(classifier(pool(self._taps.as_maps(stage(shared)))))
+        gate = self.gate(pool(self._taps.as_maps(shared))).softmax(dim=1)
         ensemble = torch.einsum("ni,inc->nc", gate, torch.stack(logits))
         with torch.no_grad():
             targets = (ensemble.float() / self.temperature).softmax(dim=1)

@@ -7,7 +7,7 @@ from .._checks import check_share
 from .._shapes import Float, Int, Tensor
 from ..batch import Batch
 from ..losses.distillation import cross_entropy
-from .base import Method, Step, Task, everyone
+from .base import Method, Step, Task, gather_rows
 
 LIMIT = 512 * 2**20
 """Bytes of past predictions up to which all classes are kept."""
@@ -71,9 +71,9 @@ class PSKD(Method):
         classes = None
         if self.partial:
             predictions, classes = predictions.topk(self.past.shape[1], dim=1)
-            classes = everyone(classes.int())  # Gloo sends no int16
-        indices = everyone(indices)
-        self.past[indices] = everyone(predictions.half())
+            classes = gather_rows(classes.int())  # Gloo sends no int16
+        indices = gather_rows(indices)
+        self.past[indices] = gather_rows(predictions.half())
         self.known[indices] = True
         if classes is not None:
             self.classes[indices] = classes.to(self.classes.dtype)

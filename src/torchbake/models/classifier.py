@@ -66,7 +66,7 @@ class Classifier(nn.Module):
         if not isinstance(features, Tensor) or not 2 <= features.ndim <= 4:
             raise UserError(
                 f"layer '{self.layer}' gave no features: expected a tensor (n, d), (n, t, d) or "
-                f"(n, d, h, w), got {_described(features)}"
+                f"(n, d, h, w), got {_describe(features)}"
             )
         if features.ndim == 4:
             features = features.mean(dim=(2, 3))
@@ -75,7 +75,7 @@ class Classifier(nn.Module):
         return Output(features, logits)
 
 
-def _described(value: Any) -> str:
+def _describe(value: Any) -> str:
     if value is None:
         return "nothing, it did not run"
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

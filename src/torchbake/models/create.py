@@ -51,7 +51,7 @@ def create_model(
         raise UserError(f"model '{name}' is not timm's: it takes no pretrained and no drop_rate")
     try:
         if own:
-            network = _imported(name)(num_classes)
+            network = _import_object(name)(num_classes)
         elif name in NETWORKS:
             network = NETWORKS[name](num_classes, in_chans)
         elif hub or timm.is_model(name.split(".")[0]):
@@ -69,7 +69,7 @@ def create_model(
     except Exception as error:
         raise UserError(f"model '{name}' cannot be made: {_first_line(error)}") from error
     if classifier is None and features is None:
-        classifier = _classifier_name(network, num_classes)
+        classifier = _find_classifier(network, num_classes)
         if classifier is None:
             raise UserError(
                 f"model '{name}' gives no features: no single linear classifier was found; "
@@ -80,7 +80,7 @@ def create_model(
     return model
 
 
-def _imported(name: str) -> Any:
+def _import_object(name: str) -> Any:
     """What `module:callable` names; modules in the working directory count."""
     module, _, attribute = name.partition(":")
     sys.path.insert(0, "")
@@ -90,7 +90,7 @@ def _imported(name: str) -> Any:
         sys.path.remove("")
 
 
-def _classifier_name(network: nn.Module, num_classes: int) -> str | None:
+def _find_classifier(network: nn.Module, num_classes: int) -> str | None:
     """The name of the layer that makes the logits, where the network says which it is."""
     head: Any = getattr(network, "get_classifier", lambda: getattr(network, "fc", None))()
     if not isinstance(head, nn.Module):

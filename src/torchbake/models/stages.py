@@ -14,7 +14,7 @@ STAGES = 4
 """Stages that a network is divided into, as the methods' papers do."""
 
 
-def stage_names(network: nn.Module, given: Sequence[str] | None = None) -> list[str]:
+def find_stages(network: nn.Module, given: Sequence[str] | None = None) -> list[str]:
     """The layers whose outputs are a network's stages, the last one included.
 
     Args:
@@ -97,12 +97,12 @@ class Taps:
         return value.movedim(3, 1) if value.ndim == 4 and self._channels_last else value
 
 
-def pooled(maps: Float[Tensor, "n ..."]) -> Float[Tensor, "n c"]:
+def pool(maps: Float[Tensor, "n ..."]) -> Float[Tensor, "n c"]:
     """The mean of maps (n, c, h, w) over places, or of tokens (n, t, c) over t."""
     return maps.mean(dim=(2, 3)) if maps.ndim == 4 else maps.mean(dim=1)
 
 
-def channels_of(maps: Tensor) -> int:
+def count_channels(maps: Tensor) -> int:
     return maps.shape[1] if maps.ndim == 4 else maps.shape[2]
 
 
@@ -130,16 +130,16 @@ class StageHead(nn.Module):
     def __init__(self, stage: Tensor, last: Tensor, features: int, num_classes: int) -> None:
         super().__init__()
         self.size: tuple[int, int] | None = None
-        channels = channels_of(stage)
+        channels = count_channels(stage)
         layers: list[nn.Module] = []
         if stage.ndim == 4:
             self.size = (last.shape[2], last.shape[3]) if last.ndim == 4 else (1, 1)
             height = stage.shape[2]
             while height >= 2 * self.size[0] and height > 1:
                 width = min(2 * channels, features)
-                layers += _convolved(channels, width, 3, stride=2)
+                layers += _make_convolution(channels, width, 3, stride=2)
                 channels, height = width, -(-height // 2)
-            layers += _convolved(channels, features, 1)
+            layers += _make_convolution(channels, features, 1)
         else:
             layers += [nn.Linear(channels, features), nn.LayerNorm(features), nn.GELU()]
         self.layers = nn.Sequential(*layers)
@@ -149,11 +149,11 @@ class StageHead(nn.Module):
         maps = self.layers(stage)
         if self.size is not None and maps.shape[2:] != self.size:
             maps = F.adaptive_avg_pool2d(maps, self.size)
-        features = pooled(maps)
+        features = pool(maps)
         return HeadOutput(maps, features, self.classifier(features))
 
 
-def _convolved(channels: int, width: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+def _make_convolution(channels: int, width: int, kernel: int, stride: int = 1) -> list[nn.Module]:
     return [
         nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(width),

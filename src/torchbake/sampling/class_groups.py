@@ -8,8 +8,8 @@ import torch.distributed as dist
 from torch.utils.data import Sampler
 
 from .._shapes import Int, Tensor
-from ..randomness import generator_for
-from .grouping import arranged, partner_offsets
+from ..randomness import make_generator
+from .grouping import arrange, draw_partner_offsets
 
 
 class ClassGroupedBatchSampler(Sampler[list[int]]):
@@ -196,7 +196,7 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
 
     def _order(self, epoch: int) -> Int[Tensor, " images"]:
         """The images of an epoch, groups contiguous, as they are cut into batches."""
-        generator = generator_for("batches", self.seed, epoch)
+        generator = make_generator("batches", self.seed, epoch)
         size = self.partners + 1
         shuffled = torch.randperm(len(self._classes), generator=generator)
         by_class = shuffled[self._classes[shuffled].argsort(stable=True)]
@@ -215,13 +215,13 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
             groups = groups.masked_fill(column >= lengths[:, None], -1)
         else:
             lengths = torch.where(sizes == 1, 1, size)
-            around = position[:, None] + partner_offsets(sizes - 1, self.partners, generator)
+            around = position[:, None] + draw_partner_offsets(sizes - 1, self.partners, generator)
             around -= (around >= sizes[:, None]) * sizes[:, None]
             partners = by_class[around.add_(starts[:, None])]
             partners[lengths == 1] = -1
             groups = torch.cat([by_class[:, None], partners], dim=1)
         groups = torch.cat([groups, torch.full((1, size), -1)])
-        places, left = arranged(lengths, size, generator)
+        places, left = arrange(lengths, size, generator)
         members = torch.cat([groups[places].flatten(), groups[left].flatten()])
         members = members[members >= 0]
         # The places of whole groups, shuffled. The last images, which fill none, change seats with

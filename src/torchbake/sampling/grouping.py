@@ -5,7 +5,7 @@ import torch
 from .._shapes import Int, Tensor
 
 
-def partner_offsets(
+def draw_partner_offsets(
     others: Int[Tensor, " n"], partners: int, generator: torch.Generator
 ) -> Int[Tensor, "n partners"]:
     """For each image, how far behind it in its class (in a circle) its partners are."""
@@ -25,7 +25,7 @@ def partner_offsets(
     return chosen + 1
 
 
-def arranged(
+def arrange(
     lengths: Int[Tensor, " groups"], size: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, "places size"], Int[Tensor, " left"]]:
     """Which groups share a place of `size` images, and which are left, as no others fill it.
@@ -40,7 +40,7 @@ def arranged(
     }
     places = [torch.empty(0, size, dtype=torch.long)]
     for largest in range(size, 0, -1):
-        while pattern := _filling(waiting, largest, size):
+        while pattern := _fill_place(waiting, largest, size):
             times = min(len(waiting[length]) // count for length, count in pattern.items())
             place = torch.full((times, size), len(lengths))
             column = 0
@@ -53,7 +53,7 @@ def arranged(
     return torch.cat(places), left[torch.randperm(len(left), generator=generator)]
 
 
-def _filling(waiting: dict[int, Tensor], largest: int, size: int) -> dict[int, int]:
+def _fill_place(waiting: dict[int, Tensor], largest: int, size: int) -> dict[int, int]:
     """How many groups of which length fill a place, beginning with `largest`; {} if none do."""
     pattern: dict[int, int] = {}
     room = size

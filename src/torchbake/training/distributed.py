@@ -27,7 +27,7 @@ class Ranks:
 
 
 @contextmanager
-def joined_ranks(device: str) -> Iterator[Ranks]:
+def join_ranks(device: str) -> Iterator[Ranks]:
     """Join the process group that torchrun's environment names, if there is one.
 
     Args:

@@ -10,7 +10,7 @@ from .distributed import Ranks
 
 
 @contextmanager
-def stop_requests(ranks: Ranks) -> Iterator[Callable[[], bool]]:
+def watch_stop_requests(ranks: Ranks) -> Iterator[Callable[[], bool]]:
     """Whether SIGINT or SIGTERM came. Several ranks cannot stop at one step, and just end."""
     received: list[int] = []
 

@@ -26,7 +26,7 @@ class Log:
         self.console = console
         self.total = total
         self._files = [] if folder is None else [folder.metrics, folder.log]
-        self._board = _summary_writer(folder) if folder is not None and tensorboard else None
+        self._board = _make_summary_writer(folder) if folder is not None and tensorboard else None
         self._bar = Progress(
             TextColumn("{task.percentage:>3.0f}%"),
             BarColumn(bar_width=24),
@@ -57,7 +57,7 @@ class Log:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
-        line = _train_line(values) if kind == "train" else _eval_line(values)
+        line = _format_training(values) if kind == "train" else _format_evaluation(values)
         self.say(f"step {step:,}/{self.total:,}  {images:,} images  {line}", shown=kind == "eval")
         self._status[kind] = line
         self._bar.update(self._task, description="  ".join(filter(None, self._status.values())))
@@ -78,7 +78,7 @@ class Log:
         self._bar.update(self._task, completed=step)
 
 
-def _train_line(values: dict[str, float]) -> str:
+def _format_training(values: dict[str, float]) -> str:
     terms = [
         f"{name} {value:.3f}"
         for name, value in values.items()
@@ -87,11 +87,11 @@ def _train_line(values: dict[str, float]) -> str:
     return (
         f"loss {values['loss']:.3f} ({', '.join(terms)})  lr {values['lr']:.4g}  "
         f"train top-1 {values['train_top1']:.1f}%  {values['images_per_second']:,.0f} images/s  "
-        f"{_duration(values['seconds_left'])} left"
+        f"{_format_duration(values['seconds_left'])} left"
     )
 
 
-def _eval_line(values: dict[str, float]) -> str:
+def _format_evaluation(values: dict[str, float]) -> str:
     line = (
         f"test top-1 {values['top1']:.2f}%  top-5 {values['top5']:.2f}%  "
         f"NLL {values['nll']:.4f}  ECE {values['ece']:.2f}%"
@@ -101,7 +101,7 @@ def _eval_line(values: dict[str, float]) -> str:
     return line
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -109,7 +109,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
-def _summary_writer(folder: RunFolder) -> Any:
+def _make_summary_writer(folder: RunFolder) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -8,17 +8,17 @@ from pathlib import Path
 import torch.distributed as dist
 from rich.console import Console
 
-from ..data.loading.open_data import prepare_data
+from ..data.loading.open_data import show_opening
 from ..errors import Stopped, UserError
 from ..evaluation import evaluate
 from ..recipe import Recipe
-from .distributed import joined_ranks
+from .distributed import join_ranks
 from .files import load_checkpoint, save_checkpoint, save_weights, write_text
-from .interrupt import stop_requests
+from .interrupt import watch_stop_requests
 from .log import Log
-from .meters import Meters, peak_memory
+from .meters import Meters, read_peak_memory
 from .network import PRECISIONS
-from .optimizer import learning_rate
+from .optimizer import compute_lr
 from .run_folder import RunFolder
 from .setup import Setup, State, set_up
 from .step import update
@@ -48,13 +48,13 @@ def train(
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training
-    with joined_ranks(settings.device) as ranks:
+    with join_ranks(settings.device) as ranks:
         console = console if ranks.first else Console(quiet=True)
         if ranks.first:
             run.check(recipe, resume=resume, overwrite=overwrite)
         # Nothing is replaced or made before all that the recipe names is there.
         data_recipe = run.own_data(recipe) if resume else recipe.data
-        setup = set_up(recipe, prepare_data(data_recipe, console), ranks)
+        setup = set_up(recipe, show_opening(data_recipe, console), ranks)
         if ranks.first:
             run.open(recipe, overwrite=overwrite)
         if ranks.world_size > 1:
@@ -68,14 +68,12 @@ def train(
         log.say(_summarise(setup, state))
 
         final: dict[str, float] = {}
-        with log.showing(state.step), stop_requests(ranks) as stop_requested:
+        with log.showing(state.step), watch_stop_requests(ranks) as stop_requested:
             meters = Meters(ranks)
             while state.step < setup.total:
                 epoch, number = divmod(state.step, len(setup.sampler))
                 for batch in setup.loader.batches(epoch, start=number):
-                    lr = learning_rate(
-                        recipe.schedule, recipe.optimizer.lr, state.step, setup.total
-                    )
+                    lr = compute_lr(recipe.schedule, recipe.optimizer.lr, state.step, setup.total)
                     update(setup, batch, lr, state.step, meters)
                     number += 1
                     state.step += 1
@@ -95,7 +93,7 @@ def train(
                         final = _evaluate(setup)
                         log.record("eval", state.step, state.images, **final)
                     if saving:
-                        state.peak_memory = max(state.peak_memory, peak_memory(ranks.device))
+                        state.peak_memory = max(state.peak_memory, read_peak_memory(ranks.device))
                         checkpoint = setup.checkpoint(state)
                         if ranks.first:
                             save_checkpoint(run.checkpoint, checkpoint)

@@ -80,7 +80,7 @@ class ForwardCounter:
         return count
 
 
-def peak_memory(device: torch.device) -> int:
+def read_peak_memory(device: torch.device) -> int:
     """Bytes that this process has held at most: on a GPU of tensors there, else of everything."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

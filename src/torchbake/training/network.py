@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..methods import Method, Step
 from ..models.classifier import Classifier
 from ..models.create import create_model
-from ..randomness import seed_for
+from ..randomness import derive_seed
 from ..recipe import Recipe, TrainingRecipe
 from .distributed import Ranks
 from .run_folder import RunFolder
@@ -33,7 +33,7 @@ def make_model(
         pretrained: take timm's weights if the recipe says so.
         number: another one has other initial weights.
     """
-    torch.manual_seed(seed_for("model", recipe.seed, *[number] * bool(number)))
+    torch.manual_seed(derive_seed("model", recipe.seed, *[number] * bool(number)))
     return create_model(
         recipe.model.name,
         len(data.source.classes),
@@ -114,7 +114,7 @@ def place_model(model: Classifier, recipe: Recipe, ranks: Ranks) -> Classifier:
                 f"'{ranks.device.type}'"
             )
         model = share_batch_statistics(model)
-    return model.to(ranks.device).to(memory_format=memory_format(recipe))
+    return model.to(ranks.device).to(memory_format=choose_memory_format(recipe))
 
 
 def share_batch_statistics(model: Classifier) -> Classifier:
@@ -135,6 +135,6 @@ def share_batch_statistics(model: Classifier) -> Classifier:
     return model
 
 
-def memory_format(recipe: Recipe) -> torch.memory_format:
+def choose_memory_format(recipe: Recipe) -> torch.memory_format:
     """The order of images' and filters' dimensions in memory."""
     return torch.channels_last if recipe.training.channels_last else torch.contiguous_format

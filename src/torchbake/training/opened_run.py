@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from rich.console import Console
 
-from ..data.loading.open_data import Data, prepare_data
+from ..data.loading.open_data import Data, show_opening
 from ..evaluation import evaluate
 from ..models.classifier import Classifier
 from ..recipe import Recipe
@@ -56,7 +56,7 @@ def open_run(
         data_recipe = replace(recipe.data, name=data_name, labels=None)
     else:
         data_recipe = run.own_data(recipe)
-    data = prepare_data(data_recipe, console)
+    data = show_opening(data_recipe, console)
     model = load_model(run, data, ema=ema).to(device).eval()
     return OpenedRun(run, recipe, data, model, device)
 

@@ -40,7 +40,7 @@ def make_optimizer(
     )
 
 
-def learning_rate(schedule: ScheduleRecipe, lr: float, step: int, total: int) -> float:
+def compute_lr(schedule: ScheduleRecipe, lr: float, step: int, total: int) -> float:
     """The learning rate of update `step` (from 0) of `total`.
 
     During the first `warmup_steps`, or the share `warmup` of all, it rises linearly from
@@ -64,11 +64,11 @@ def learning_rate(schedule: ScheduleRecipe, lr: float, step: int, total: int) ->
     done = (step - warmup) / max(total - warmup, 1)
     if schedule.name == "one-cycle":
         if done < schedule.peak:
-            return lr * _between(schedule.warmup_start, 1.0, done / schedule.peak)
+            return lr * _interpolate(schedule.warmup_start, 1.0, done / schedule.peak)
         done = (done - schedule.peak) / (1 - schedule.peak)
-    return lr * _between(1.0, schedule.final, done)
+    return lr * _interpolate(1.0, schedule.final, done)
 
 
-def _between(start: float, end: float, done: float) -> float:
+def _interpolate(start: float, end: float, done: float) -> float:
     """Half a cosine from start to end."""
     return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

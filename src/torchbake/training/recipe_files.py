@@ -43,7 +43,7 @@ def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
             value = text
         for part in reversed(key.split(".")):
             value = {part: value}
-        overlay = _merged(overlay, value)
+        overlay = _merge(overlay, value)
     return make_recipe(overlay)
 
 
@@ -53,8 +53,10 @@ def make_recipe(overlay: Mapping[str, Any]) -> Recipe:
     try:
         recipe = adapter.validate_python(overlay)
     except pydantic.ValidationError as error:
-        raise UserError("\n".join(_explained(e, _keys(Recipe)) for e in error.errors())) from None
-    recipe = replace(recipe, method=_method_section(recipe.method))
+        raise UserError(
+            "\n".join(_explain(e, _list_keys(Recipe)) for e in error.errors())
+        ) from None
+    recipe = replace(recipe, method=_check_method(recipe.method))
     _check_combinations(recipe, make_method(recipe.method))
     return recipe
 
@@ -65,14 +67,14 @@ def make_method(section: Mapping[str, Any]) -> Method:
     Raises:
         UserError: an unknown method or setting, or a value of the wrong type or out of range.
     """
-    settings = _method_section(section)
+    settings = _check_method(section)
     try:
         return METHODS[settings.pop("name")](**settings)
     except ValueError as error:
         raise UserError(f"method.{error}") from None
 
 
-def _method_section(section: Mapping[str, Any]) -> Overlay:
+def _check_method(section: Mapping[str, Any]) -> Overlay:
     """The section with its values checked against the method's signature, defaults filled in."""
     name = section.get("name")
     if not isinstance(name, str) or name not in METHODS:
@@ -85,7 +87,7 @@ def _method_section(section: Mapping[str, Any]) -> Overlay:
         settings = model.model_validate({k: v for k, v in section.items() if k != "name"})
     except pydantic.ValidationError as error:
         known = [f"method.{key}" for key in ("name", *arguments)]
-        lines = [_explained(e, known, "method") for e in error.errors()]
+        lines = [_explain(e, known, "method") for e in error.errors()]
         raise UserError("\n".join(lines)) from None
     return {"name": name, **settings.model_dump()}
 
@@ -93,11 +95,11 @@ def _method_section(section: Mapping[str, Any]) -> Overlay:
 def dump_recipe(recipe: Recipe) -> str:
     """The whole recipe as YAML that `load_recipe` reads back."""
     plain = {k: v for k, v in asdict(recipe).items() if k != "description" or v}
-    return yaml.safe_dump(_listed(plain), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(_convert_tuples(plain), sort_keys=False, allow_unicode=True)
 
 
 def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
-    path = _located(name, readers[-1].parent if readers else None)
+    path = _locate(name, readers[-1].parent if readers else None)
     if path in readers:
         raise UserError(f"{path}: extends itself")
     try:
@@ -113,10 +115,10 @@ def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
         raise UserError(f"{path}: expected a mapping of keys such as 'method:'")
     base = content.pop("extends", None)
     below = {} if base is None else _read(str(base), (*readers, path))
-    return _merged(below, content)
+    return _merge(below, content)
 
 
-def _located(name: str, beside: Path | None) -> Path:
+def _locate(name: str, beside: Path | None) -> Path:
     """The file of a shipped recipe's name, or of a path (relative to the file that names it)."""
     if name in list_recipes():
         return Path(str(files("torchbake") / "recipes" / f"{name}.yaml"))
@@ -129,7 +131,7 @@ def _located(name: str, beside: Path | None) -> Path:
     raise UserError(f"unknown recipe '{name}'{hint}")
 
 
-def _merged(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
+def _merge(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
     """`overlay` over `base`; a scalar in place of a section is its name."""
     merged = dict(base)
     for key, value in overlay.items():
@@ -145,7 +147,7 @@ def _merged(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
                 and value.get("name", below.get("name")) != below.get("name")
             ):
                 below = {}  # another method has other settings
-            value = _merged(below, value, f"{path}{key}.")
+            value = _merge(below, value, f"{path}{key}.")
         merged[key] = value
     return merged
 
@@ -190,16 +192,16 @@ def _check_combinations(recipe: Recipe, method: Method) -> None:
         raise UserError("model.features: name either model.classifier or model.features")
 
 
-def _explained(error: Any, known: list[str], prefix: str = "") -> str:
+def _explain(error: Any, known: list[str], prefix: str = "") -> str:
     """One line: the key's path, what is wrong with it, and what was given."""
     path = ".".join([prefix] * bool(prefix) + [str(part) for part in error["loc"]])
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{path}: unknown key{_nearest_key(path, known)}"
+        return f"{path}: unknown key{_suggest_key(path, known)}"
     message = error["msg"]
     return f"{path}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
 
 
-def _nearest_key(path: str, known: list[str]) -> str:
+def _suggest_key(path: str, known: list[str]) -> str:
     section, _, last = path.rpartition(".")
     depth = path.count(".") + 1
     siblings = {".".join(key.split(".")[:depth]) for key in known if key.startswith(section)}
@@ -212,21 +214,21 @@ def _nearest_key(path: str, known: list[str]) -> str:
     return f"; known: {', '.join(sorted(siblings))}"
 
 
-def _keys(cls: Any, prefix: str = "") -> list[str]:
+def _list_keys(cls: Any, prefix: str = "") -> list[str]:
     found = []
     for item in fields(cls):
         if is_dataclass(item.type):
-            found += _keys(item.type, f"{prefix}{item.name}.")
+            found += _list_keys(item.type, f"{prefix}{item.name}.")
         else:
             found.append(prefix + item.name)
     return found
 
 
-def _listed(value: Any) -> Any:
+def _convert_tuples(value: Any) -> Any:
     """Tuples as lists, which YAML has."""
     if isinstance(value, dict):
-        return {k: _listed(v) for k, v in value.items()}
-    return [_listed(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: _convert_tuples(v) for k, v in value.items()}
+    return [_convert_tuples(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 _SECTIONS_WITH_NAME = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..data.sources.labels import text_of
+from ..data.sources.labels import read_label_text
 from ..errors import UserError
 from ..recipe import DataRecipe, Recipe
 from .environment import describe_environment
@@ -71,7 +71,7 @@ class RunFolder:
         labels = None if overwrite or not self.labels.is_file() else self.labels
         if labels is None and recipe.data.labels is not None:
             labels = Path(recipe.data.labels).expanduser()
-        labels_text = None if labels is None else text_of(labels)
+        labels_text = None if labels is None else read_label_text(labels)
         if overwrite and self.path.exists():
             shutil.rmtree(self.path)
         # The recipe is written first: it is what makes this a run folder.
@@ -116,7 +116,7 @@ class RunFolder:
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
 
     def _check_same(self, recipe: Recipe) -> None:
-        before, now = flat_recipe(asdict(self.read_recipe())), flat_recipe(asdict(recipe))
+        before, now = flatten_recipe(asdict(self.read_recipe())), flatten_recipe(asdict(recipe))
         if before["data.labels"] is not None and now["data.labels"] == str(self.labels):
             now["data.labels"] = before["data.labels"]
         differing = [
@@ -129,19 +129,19 @@ class RunFolder:
         labels = None if recipe.data.labels is None else Path(recipe.data.labels).expanduser()
         if labels is None or not (labels.is_file() and self.labels.is_file()):
             return
-        if text_of(labels) != text_of(self.labels):
+        if read_label_text(labels) != read_label_text(self.labels):
             raise UserError(
                 f"{labels} has changed since this run began: go on without it, from the run's own "
                 f"copy, with --data.labels {self.labels}"
             )
 
 
-def flat_recipe(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_recipe(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested sections as one level of dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in section.items():
         if isinstance(value, dict):
-            flat |= flat_recipe(value, f"{prefix}{key}.")
+            flat |= flatten_recipe(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = list(value) if isinstance(value, tuple) else value
     return flat

@@ -16,9 +16,9 @@ from ..data.loading.open_data import Data
 from ..data.loading.train_loader import TrainLoader
 from ..errors import UserError
 from ..methods import Method, Step, Task
-from ..methods.base import everyone
+from ..methods.base import gather_rows
 from ..models.classifier import Classifier
-from ..randomness import seed_for
+from ..randomness import derive_seed
 from ..recipe import Recipe
 from ..sampling.class_groups import ClassGroupedBatchSampler
 from .distributed import Ranks
@@ -75,7 +75,7 @@ class Setup:
         """All that the steps to come depend on; all ranks must ask for it."""
         method = self.method.state_dict()
         for name in self.method.rank_rows:
-            method[name] = everyone(method[name])
+            method[name] = gather_rows(method[name])
         return {
             "state": asdict(state),
             "model": self.model.state_dict(),
@@ -195,7 +195,7 @@ def _set_up_method(
     shape = (data.channels, data.image_size, data.image_size)
     with torch.no_grad():
         num_features = model.eval()(torch.zeros(1, *shape, device=ranks.device)).features.shape[1]
-    torch.manual_seed(seed_for("method", recipe.seed))
+    torch.manual_seed(derive_seed("method", recipe.seed))
     method.setup(
         Task(
             num_classes=len(data.source.classes),

@@ -9,10 +9,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..batch import Batch
 from ..data.augment.mixing import mix_batch
-from ..randomness import seed_for
+from ..randomness import derive_seed
 from .distributed import share_gradients
 from .meters import Meters
-from .network import PRECISIONS, memory_format
+from .network import PRECISIONS, choose_memory_format
 from .setup import Setup
 
 
@@ -32,7 +32,7 @@ def update(
     enter("rest")
     recipe, ranks = setup.recipe, setup.ranks
     # Dropout and the like: a function of the step, so that nothing has to be remembered.
-    torch.manual_seed(seed_for("step", recipe.seed, number, ranks.rank))
+    torch.manual_seed(derive_seed("step", recipe.seed, number, ranks.rank))
     for group in setup.optimizer.param_groups:
         group["lr"] = lr
     precision = PRECISIONS[recipe.training.precision]
@@ -75,7 +75,7 @@ def _prepare(setup: Setup, piece: Batch, number: int, index: int) -> Batch:
             *(recipe.seed, number, index, setup.ranks.rank),
         )
     dtype = PRECISIONS[recipe.training.precision] or torch.float32
-    images = images.to(dtype, memory_format=memory_format(recipe))
+    images = images.to(dtype, memory_format=choose_memory_format(recipe))
     return piece._replace(images=images, mixed=mixed, progress=number / setup.total)
 
 

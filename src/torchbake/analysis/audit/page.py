@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from ..outputs import pictures_of
+from ..outputs import restore_pictures
 from ..pages.render import render
-from ..pages.sprites import Sprite, sprite
-from .rank import Audit, rows_of
-from .score import nearest
+from ..pages.sprites import Sprite, make_sprite
+from .rank import Audit, list_rows
+from .score import find_nearest
 
 LARGE, SMALL = 160, 64
 """Sides in pixels up to which an image and its neighbours are kept."""
@@ -19,19 +19,19 @@ LARGE, SMALL = 160, 64
 NEIGHBOURS = 4
 
 
-def page_of(audit: Audit, top: int) -> str:
+def make_page(audit: Audit, top: int) -> str:
     """The page as HTML that needs nothing else, with the `top` most suspicious images."""
     order = audit.order[:top]
-    neighbours = nearest(audit.outputs.features, order, NEIGHBOURS)
+    neighbours = find_nearest(audit.outputs.features, order, NEIGHBOURS)
     # An image may be the neighbour of several.
     shown, places = neighbours.unique(return_inverse=True)
     train, classes = audit.train, audit.classes
-    large = sprite(pictures_of(audit.opened, train, order), LARGE)
-    small = sprite(pictures_of(audit.opened, train, shown), SMALL)
+    large = make_sprite(restore_pictures(audit.opened, train, order), LARGE)
+    small = make_sprite(restore_pictures(audit.opened, train, shown), SMALL)
     predictions = audit.outputs.logits[order].softmax(dim=1)
     earlier = {correction.index: correction for correction in audit.earlier()}
     cards = []
-    for number, row in enumerate(rows_of(audit, top)):
+    for number, row in enumerate(list_rows(audit, top)):
         rank, index, file, given, suggested, _, network, _, others_given, others_suggested = row
         before = earlier.get(int(index))
         near = zip(places[number].tolist(), neighbours[number].tolist(), strict=True)
@@ -41,7 +41,7 @@ def page_of(audit: Audit, top: int) -> str:
                 "index": index,
                 "file": file,
                 "name": file or f"image {index}",
-                "place": _place(number, large),
+                "place": _locate(number, large),
                 "given": given,
                 "in_data": given if before is None else before.given,
                 "suggested": suggested,
@@ -50,7 +50,7 @@ def page_of(audit: Audit, top: int) -> str:
                 "others_given": others_given,
                 "others_suggested": others_suggested,
                 "neighbours": [
-                    {"place": _place(p, small), "label": classes[int(train.labels[i])]}
+                    {"place": _locate(p, small), "label": classes[int(train.labels[i])]}
                     for p, i in near
                 ],
             }
@@ -64,7 +64,7 @@ def page_of(audit: Audit, top: int) -> str:
         large=large,
         small=small,
         data={
-            "key": _key(audit),
+            "key": _make_key(audit),
             "classes": classes,
             "earlier": [astuple(correction) for correction in earlier.values()],
             "cards": [
@@ -75,12 +75,12 @@ def page_of(audit: Audit, top: int) -> str:
     )
 
 
-def _place(number: int, sheet: Sprite) -> dict[str, int]:
+def _locate(number: int, sheet: Sprite) -> dict[str, int]:
     row, column = divmod(number, sheet.columns)
     return {"row": row, "column": column}
 
 
-def _key(audit: Audit) -> str:
+def _make_key(audit: Audit) -> str:
     """Under which a browser keeps the decisions: of this run and its labels alone."""
     started: Any = json.loads(audit.opened.run.environment.read_text(encoding="utf-8"))["started"]
     labels = hashlib.sha256(audit.train.labels.to(torch.int64).numpy().tobytes()).hexdigest()[:16]

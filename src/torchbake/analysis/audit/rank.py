@@ -11,19 +11,19 @@ from rich.console import Console
 
 from ..._shapes import Int, Tensor
 from ...data.sources.base import Split
-from ...data.sources.labels import Correction, as_csv, check_names, read_labels
+from ...data.sources.labels import Correction, check_names, format_csv, read_labels
 from ...errors import UserError
 from ...training.environment import describe_environment
 from ...training.files import write_text
 from ...training.opened_run import OpenedRun
-from ..outputs import Outputs, outputs_of
+from ..outputs import Outputs, compute_outputs
 from .score import (
     AFFINITY_TEMPERATURE,
     BATCH_SIZE,
     TEMPERATURE,
     Suspicion,
-    ranking_quality,
-    suspicion,
+    measure_ranking,
+    score_labels,
 )
 
 COLUMNS = (
@@ -45,7 +45,7 @@ class Audit(NamedTuple):
 
     Attributes:
         order: of the images in the training split, the most suspicious first.
-        quality: of the ranking (see `ranking_quality`), where the true labels are known.
+        quality: of the ranking (see `measure_ranking`), where the true labels are known.
         settings: that it was made with.
     """
 
@@ -75,23 +75,25 @@ class Audit(NamedTuple):
         return [] if path is None else read_labels(Path(path).expanduser())
 
 
-def audited(opened: OpenedRun, *, ema: bool, rounds: int, seed: int, console: Console) -> Audit:
+def audit_run(opened: OpenedRun, *, ema: bool, rounds: int, seed: int, console: Console) -> Audit:
     """Look at all training images of a run, as they are, and rank them.
 
     Raises:
         UserError: the network's outputs are not finite numbers.
     """
     train = opened.data.source.train
-    outputs = outputs_of(opened, train, torch.arange(len(train)), console)
+    outputs = compute_outputs(opened, train, torch.arange(len(train)), console)
     with console.status("asking the other images"):
-        found = suspicion(outputs.logits, outputs.features, train.labels, rounds=rounds, seed=seed)
+        found = score_labels(
+            outputs.logits, outputs.features, train.labels, rounds=rounds, seed=seed
+        )
     if not found.score.isfinite().all():
         raise UserError(f"{opened.run.path}: its network's outputs are not finite numbers")
     quality = {}
     if train.clean_labels is not None:
         wrong = train.labels != train.clean_labels
         if 0 < int(wrong.sum()) < len(wrong):
-            quality = ranking_quality(found.score, wrong, (100,))
+            quality = measure_ranking(found.score, wrong, (100,))
     order = found.score.argsort(descending=True, stable=True)
     settings = {
         "temperature": TEMPERATURE,
@@ -104,7 +106,7 @@ def audited(opened: OpenedRun, *, ema: bool, rounds: int, seed: int, console: Co
     return Audit(opened, outputs, found, order, quality, settings)
 
 
-def rows_of(audit: Audit, count: int | None = None) -> list[tuple[int | str | float, ...]]:
+def list_rows(audit: Audit, count: int | None = None) -> list[tuple[int | str | float, ...]]:
     """The `count` most suspicious images (None for all), with a value for each of `COLUMNS`."""
     order = audit.order[:count]
     labels = audit.train.labels[order]
@@ -148,7 +150,7 @@ def rows_of(audit: Audit, count: int | None = None) -> list[tuple[int | str | fl
     ]
 
 
-def corrections_of(audit: Audit, count: int, *, drop: bool) -> list[Correction]:
+def make_corrections(audit: Audit, count: int, *, drop: bool) -> list[Correction]:
     """The `count` most suspicious images with their suggested classes, or left out.
 
     The corrections that the run was trained with are kept, so that they accumulate: the file that
@@ -180,7 +182,7 @@ def corrections_of(audit: Audit, count: int, *, drop: bool) -> list[Correction]:
     return sorted(corrections.values(), key=lambda correction: correction.index)
 
 
-def wrong_labels(audit: Audit, corrections: list[Correction]) -> tuple[int, int] | None:
+def count_wrong_labels(audit: Audit, corrections: list[Correction]) -> tuple[int, int] | None:
     """How many labels are wrong before and after; None where the truth is not known."""
     clean = audit.train.clean_labels
     if clean is None:
@@ -196,7 +198,7 @@ def wrong_labels(audit: Audit, corrections: list[Correction]) -> tuple[int, int]
 
 def write_audit(out: Path, audit: Audit, page: str, corrections: list[Correction]) -> list[Path]:
     """Write `audit.csv`, `audit.json`, `audit.html` and, with corrections, `labels.csv`."""
-    rows = rows_of(audit)
+    rows = list_rows(audit)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -220,7 +222,7 @@ def write_audit(out: Path, audit: Audit, page: str, corrections: list[Correction
         "audit.html": page,
     }
     if corrections:
-        files["labels.csv"] = as_csv(corrections)
+        files["labels.csv"] = format_csv(corrections)
     for name, content in files.items():
         write_text(out / name, content)
     return [out / name for name in files]

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from ..._checks import check_positive
 from ..._shapes import Bool, Float, Int, Tensor
 from ...ensembling.dense import affinities
-from ...randomness import generator_for
+from ...randomness import make_generator
 
 TEMPERATURE, AFFINITY_TEMPERATURE, BATCH_SIZE, ROUNDS = 1.0, 0.05, 1024, 4
-"""How images are looked at, see `suspicion`."""
+"""How images are looked at, see `score_labels`."""
 
 AT_ONCE = 2**16
 """Images that are compared with others at once, since all would take much memory."""
@@ -35,7 +35,7 @@ class Suspicion(NamedTuple):
 
 
 @torch.no_grad()
-def suspicion(
+def score_labels(
     logits: Float[Tensor, "n c"],
     features: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
@@ -87,7 +87,7 @@ def suspicion(
     for number in range(rounds):
         order = torch.arange(n)
         if parts > 1:
-            order = torch.randperm(n, generator=generator_for("suspicion", seed, number))
+            order = torch.randperm(n, generator=make_generator("suspicion", seed, number))
         for rows in order.to(logits.device).tensor_split(parts):
             predictions = (logits[rows] / temperature).softmax(dim=1)
             others[rows] += affinities(features[rows], affinity_temperature) @ predictions / rounds
@@ -97,7 +97,7 @@ def suspicion(
     return Suspicion(1 - given.double(), given, suggested, probability)
 
 
-def nearest(
+def find_nearest(
     features: Float[Tensor, "n d"], rows: Int[Tensor, " k"], count: int
 ) -> Int[Tensor, "k m"]:
     """The `count` images (or all others, if fewer) most similar to each of these, best first."""
@@ -115,7 +115,7 @@ def nearest(
     return indices
 
 
-def ranking_quality(
+def measure_ranking(
     score: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], sizes: tuple[int, ...] = ()
 ) -> dict[str, float]:
     """How well a score ranks the labels that are known to be wrong; some are, and some are not.

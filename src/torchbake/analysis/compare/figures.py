@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 from ...errors import UserError
 from ...methods import METHODS
 from ...recipe import Recipe
-from ...training.run_folder import FREE_KEYS, RunFolder, flat_recipe
+from ...training.run_folder import FREE_KEYS, RunFolder, flatten_recipe
 
 FIGURES = ("top1", "nll", "ece")
 _QUESTION = ("data.name", "data.classes", "data.test_split", "training.report")
 """What runs must agree in to be answers to one question."""
 
-_DEFAULTS = flat_recipe(asdict(Recipe()))
+_DEFAULTS = flatten_recipe(asdict(Recipe()))
 
 Record = dict[str, Any]
 
@@ -64,7 +64,7 @@ def find_runs(paths: list[Path]) -> list[RunFolder]:
     return found
 
 
-def variants_of(folders: list[RunFolder]) -> list[str]:
+def name_variants(folders: list[RunFolder]) -> list[str]:
     """What sets each run apart, finished or not.
 
     That is its method, the method's settings that are not the default, and keys of the recipe in
@@ -74,7 +74,7 @@ def variants_of(folders: list[RunFolder]) -> list[str]:
         UserError: runs that answer different questions.
     """
     recipes = [folder.read_recipe() for folder in folders]
-    flat = [flat_recipe(asdict(recipe)) for recipe in recipes]
+    flat = [flatten_recipe(asdict(recipe)) for recipe in recipes]
     differing = [
         key
         for key in dict.fromkeys(key for recipe in flat for key in recipe)
@@ -89,7 +89,7 @@ def variants_of(folders: list[RunFolder]) -> list[str]:
     names = []
     for recipe, keys in zip(recipes, flat, strict=True):
         own = [f"{k}={keys.get(k)}" for k in differing if keys.get(k) != _DEFAULTS.get(k)]
-        names.append(", ".join([*method_label(recipe), *own]))
+        names.append(", ".join([*label_method(recipe), *own]))
     return names
 
 
@@ -97,13 +97,13 @@ def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> li
     """A record of each finished run.
 
     Args:
-        variants: their names; None for those of `variants_of`.
+        variants: their names; None for those of `name_variants`.
 
     Raises:
         UserError: runs that answer different questions, or two of one variant and seed.
     """
     records: list[Record] = []
-    for folder, variant in zip(folders, variants or variants_of(folders), strict=True):
+    for folder, variant in zip(folders, variants or name_variants(folders), strict=True):
         recipe = folder.read_recipe()
         result = json.loads(folder.result.read_text(encoding="utf-8"))
         figures = result["last" if recipe.training.report == "last" else "best_on_test"]
@@ -132,7 +132,7 @@ def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> li
     return records
 
 
-def method_label(recipe: Recipe) -> list[str]:
+def label_method(recipe: Recipe) -> list[str]:
     """The method's name and its settings that are not the default."""
     defaults = signature(METHODS[recipe.method["name"]]).parameters
     settings = [
@@ -143,7 +143,7 @@ def method_label(recipe: Recipe) -> list[str]:
     return [recipe.method["name"], *settings]
 
 
-def baseline_of(records: list[Record], given: str | None = None) -> str:
+def find_baseline(records: list[Record], given: str | None = None) -> str:
     """The variant that the others are measured against: cross-entropy if there, else the first.
 
     Args:
@@ -160,18 +160,18 @@ def baseline_of(records: list[Record], given: str | None = None) -> str:
     return given
 
 
-def compared(records: list[Record], baseline: str | None, *, unequal: bool) -> list[Row]:
+def compare_runs(records: list[Record], baseline: str | None, *, unequal: bool) -> list[Row]:
     """One row a variant, best top-1 first.
 
     Args:
-        baseline: see `baseline_of`.
+        baseline: see `find_baseline`.
         unequal: compare also runs that have seen different numbers of images.
 
     Raises:
         UserError: an unknown baseline, or numbers of images that differ.
     """
     variants = list(dict.fromkeys(record["variant"] for record in records))
-    baseline = baseline_of(records, baseline)
+    baseline = find_baseline(records, baseline)
     seen = {
         variant: sorted({r["images"] for r in records if r["variant"] == variant})
         for variant in variants
@@ -195,7 +195,7 @@ def compared(records: list[Record], baseline: str | None, *, unequal: bool) -> l
                 top1=_mean(own, "top1"),
                 nll=_mean(own, "nll"),
                 ece=_mean(own, "ece"),
-                difference=None if variant == baseline else _paired(pairs),
+                difference=None if variant == baseline else _pair_runs(pairs),
                 images=own[0]["images"],
                 teacher_images=max(record["teacher_images"] for record in own),
                 forwards_per_image=own[0]["forwards"] / own[0]["images"],
@@ -215,7 +215,7 @@ def _mean(records: list[Record], name: str) -> tuple[float, float]:
     return statistics.fmean(values), error
 
 
-def _paired(pairs: list[tuple[float, float]]) -> tuple[float, float] | None:
+def _pair_runs(pairs: list[tuple[float, float]]) -> tuple[float, float] | None:
     """Mean difference, and the p-value of a paired t-test (two-sided)."""
     if len(pairs) < 2:
         return None

@@ -24,7 +24,7 @@ class Run:
     taught: bool
 
 
-def plan(
+def plan_runs(
     name: str,
     overrides: Iterable[tuple[str, str]],
     variants: list[str],
@@ -63,11 +63,11 @@ def plan(
                 own.append((key if "." in key else f"method.{key}", value))
             teacher = _teacher_setting(method, own)
             if teacher is not None:
-                own.append(teacher_override(teacher, variants, seed, seeds, out, variant))
+                own.append(make_teacher_override(teacher, variants, seed, seeds, out, variant))
             recipe = load_recipe(name, [*common, *own])
             if budget not in ("images", "anchors", None):
                 recipe = load_recipe(name, [*common, *own, *_lasting(budget, recipe)])
-            folder = RunFolder(out / _folder_name(variant, seed))
+            folder = RunFolder(out / _name_folder(variant, seed))
             runs.append(Run(folder, recipe, teacher is not None))
     return sorted(runs, key=lambda run: run.taught)
 
@@ -90,7 +90,7 @@ def check_budgets(runs: list[Run]) -> None:
         )
 
 
-def _folder_name(variant: str, seed: int) -> str:
+def _name_folder(variant: str, seed: int) -> str:
     return f"{variant.replace(':', ',').replace('/', '_')}-seed{seed}"
 
 
@@ -104,7 +104,7 @@ def _teacher_setting(method: str, given: list[tuple[str, str]]) -> str | None:
     return None
 
 
-def teacher_override(
+def make_teacher_override(
     setting: str, variants: list[str], seed: int, seeds: int, out: Path, variant: str
 ) -> tuple[str, str]:
     """The runs of cross-entropy as teachers: that of the same seed, and for several the next."""
@@ -114,7 +114,7 @@ def teacher_override(
             f"a run folder: {variant}:{setting}=RUN"
         )
     folders = [
-        str(out / _folder_name("cross-entropy", (seed + k) % seeds))
+        str(out / _name_folder("cross-entropy", (seed + k) % seeds))
         for k in range(min(TEACHERS, seeds))
     ]
     value = folders[0] if setting == "teacher" else f"[{', '.join(map(repr, folders))}]"

@@ -15,11 +15,11 @@ from .figures import Record, Row
 MARK = "‡"
 
 
-def as_markdown(rows: list[Row], report: str) -> str:
+def format_comparison(rows: list[Row], report: str) -> str:
     """The table, and what is to be known about it."""
     head = [
         ("method", "---"),
-        (top1_title(report), "--:"),
+        (title_top1(report), "--:"),
         ("over baseline (p)", "--:"),
         ("NLL", "--:"),
         ("ECE %", "--:"),
@@ -33,37 +33,37 @@ def as_markdown(rows: list[Row], report: str) -> str:
     lines.append("|".join(["", *(rule for _, rule in head), ""]))
     for row in rows:
         cells = [
-            variant_cell(row),
-            spread(row.top1, 2),
-            over_baseline(row),
-            spread(row.nll, 3),
-            spread(row.ece, 1),
-            images_cell(row),
+            format_variant(row),
+            format_spread(row.top1, 2),
+            format_gain(row),
+            format_spread(row.nll, 3),
+            format_spread(row.ece, 1),
+            format_images(row),
             f"{row.forwards_per_image:.2g}",
             f"{row.seconds[0]:.1f}",
             f"{row.peak_memory / 2**20:,.0f}",
             f"{row.trained_parameters:,}",
         ]
         lines.append("|".join(["", *(f" {cell} " for cell in cells), ""]))
-    return "\n".join([*lines, "", " ".join(remarks(rows, report))])
+    return "\n".join([*lines, "", " ".join(list_remarks(rows, report))])
 
 
-def top1_title(report: str) -> str:
+def title_top1(report: str) -> str:
     """The title of the column of top-1, by the recipe's `training.report`."""
     return "top-1 %" + ", best epoch on test" * (report != "last")
 
 
-def variant_cell(row: Row) -> str:
+def format_variant(row: Row) -> str:
     """A variant's name, marked where it is not on equal terms."""
     return row.variant + f" {MARK}" * row.unequal
 
 
-def images_cell(row: Row) -> str:
+def format_images(row: Row) -> str:
     """Images seen, and those that teachers had seen before."""
     return f"{row.images:,}" + f" + {row.teacher_images:,}" * bool(row.teacher_images)
 
 
-def remarks(rows: list[Row], report: str) -> list[str]:
+def list_remarks(rows: list[Row], report: str) -> list[str]:
     """What is to be known about a comparison, a sentence or part of one each."""
     seeds = sorted({row.seeds for row in rows})
     counts = "one seed" if seeds == [1] else f"{' or '.join(map(str, seeds))} seeds"
@@ -80,13 +80,13 @@ def remarks(rows: list[Row], report: str) -> list[str]:
     return told
 
 
-def spread(value: tuple[float, float], digits: int) -> str:
+def format_spread(value: tuple[float, float], digits: int) -> str:
     """A mean and its standard error, if there is one."""
     mean, error = value
     return f"{mean:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
 
 
-def over_baseline(row: Row) -> str:
+def format_gain(row: Row) -> str:
     """By how much top-1 is over the baseline's, and p; nothing where that is not known."""
     if row.difference is None:
         return ""
@@ -100,7 +100,7 @@ def write_comparison(
     """Write `comparison.md`, `.csv`, `.json` and, where matplotlib is, `.svg`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"comparison.{suffix}" for suffix in ("md", "csv", "json", "svg")]
-    write_text(paths[0], as_markdown(rows, records[0]["report"]) + "\n")
+    write_text(paths[0], format_comparison(rows, records[0]["report"]) + "\n")
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_flat(rows[0]))

@@ -63,7 +63,7 @@ class Chart(NamedTuple):
     y_ticks: list[Tick]
 
 
-def line_chart(title: str, curves: dict[str, list[Pairs]]) -> Chart | None:
+def draw_lines(title: str, curves: dict[str, list[Pairs]]) -> Chart | None:
     """A chart of variants, each by its seeds' (images, value) pairs; None if there is no curve.
 
     Only the numbers of images that all seeds of a variant have are drawn.
@@ -76,7 +76,7 @@ def line_chart(title: str, curves: dict[str, list[Pairs]]) -> Chart | None:
     low = min(mean - error for _, mean, error in every)
     high = max(mean + error for _, mean, error in every)
     end = max(x for x, _, _ in every)
-    y_values = ticks(low, high)
+    y_values = choose_ticks(low, high)
     low, high = min(low, y_values[0]), max(high, y_values[-1])
 
     def across(x: float) -> float:
@@ -87,7 +87,7 @@ def line_chart(title: str, curves: dict[str, list[Pairs]]) -> Chart | None:
 
     lines = []
     for name, triples in drawn.items():
-        colour, dash = style(list(curves).index(name))
+        colour, dash = style_line(list(curves).index(name))
         above = [(across(x), up(mean + error)) for x, mean, error in triples]
         below = [(across(x), up(mean - error)) for x, mean, error in reversed(triples)]
         marks = [Mark(across(x), up(y), _words(name, x, y, error)) for x, y, error in triples]
@@ -106,17 +106,17 @@ def line_chart(title: str, curves: dict[str, list[Pairs]]) -> Chart | None:
         title,
         f"{title} over images seen: {about}",
         lines,
-        [Tick(across(x), _short(x)) for x in ticks(0.0, end, 4) if x <= end],
+        [Tick(across(x), _short(x)) for x in choose_ticks(0.0, end, 4) if x <= end],
         [Tick(up(y), f"{y:.6g}") for y in y_values],
     )
 
 
-def style(number: int) -> tuple[str, str]:
+def style_line(number: int) -> tuple[str, str]:
     """Colour and dashes of the n-th variant."""
     return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
+def choose_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` round numbers, the first at or below `low`, the last at or above `high`."""
     if not high > low:
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2

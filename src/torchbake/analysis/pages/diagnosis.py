@@ -31,7 +31,7 @@ class Confusion(NamedTuple):
     examples: list[int]  # rows, most confident first
 
 
-def predictions(
+def predict(
     logits: Float[Tensor, "n c"],
 ) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
     """The probability of the predicted class, in float64, and that class."""
@@ -39,9 +39,9 @@ def predictions(
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
-def reliability(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> list[Bin]:
+def measure_reliability(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> list[Bin]:
     """Confidence and accuracy by confidence, in the bins of the ECE; empty bins are left out."""
-    confidence, predicted = predictions(logits)
+    confidence, predicted = predict(logits)
     right = (predicted == labels).double()
     which = (confidence * BINS).long().clamp(0, BINS - 1)
     bins = []
@@ -54,11 +54,11 @@ def reliability(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> list
     return bins
 
 
-def confusions(
+def count_confusions(
     logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], pairs: int, examples: int
 ) -> list[Confusion]:
     """The most frequent (label, prediction) pairs among the errors, at most `pairs`."""
-    confidence, predicted = predictions(logits)
+    confidence, predicted = predict(logits)
     sizes = torch.bincount(labels, minlength=logits.shape[1])
     wrong = (predicted != labels).nonzero()[:, 0]
     codes = labels[wrong] * logits.shape[1] + predicted[wrong]

@@ -18,9 +18,9 @@ from ...training.files import write_text
 from ...training.opened_run import OpenedRun, open_run
 from ...training.recipe_files import make_method
 from ...training.run_folder import RunFolder
-from ..outputs import Outputs, outputs_of, pictures_of
+from ..outputs import Outputs, compute_outputs, restore_pictures
 from .render import render
-from .sprites import sprite
+from .sprites import make_sprite
 from .user_images import UNLABELLED, find_images
 
 
@@ -42,13 +42,13 @@ NOT_FROM_BATCH = (
 )
 
 
-def bake_of(recipe: Recipe) -> BAKE:
+def find_bake(recipe: Recipe) -> BAKE:
     """The recipe's method if it is BAKE, else BAKE as it is by default."""
     method = make_method(recipe.method)
     return method if isinstance(method, BAKE) else BAKE()
 
 
-def remark_on(recipe: Recipe) -> str:
+def make_remark(recipe: Recipe) -> str:
     """What is to be said of targets that the page recomputes but the run was not taught; or ""."""
     method = make_method(recipe.method)
     if not isinstance(method, BAKE):
@@ -56,17 +56,17 @@ def remark_on(recipe: Recipe) -> str:
     return "" if method.from_batch else NOT_FROM_BATCH
 
 
-def settings_of(recipe: Recipe) -> Settings:
-    """Those of `bake_of` at the end of the run."""
-    method = bake_of(recipe)
+def read_settings(recipe: Recipe) -> Settings:
+    """Those of `find_bake` at the end of the run."""
+    method = find_bake(recipe)
     loss = method.objective
     sharpness = method.final_affinity_temperature or loss.affinity_temperature
     return Settings(loss.temperature, loss.omega, sharpness)
 
 
-def training_batch(opened: OpenedRun, size: int) -> Int[Tensor, " n"]:
+def draw_batch(opened: OpenedRun, size: int) -> Int[Tensor, " n"]:
     """A batch of training images in class groups as BAKE is given them, at least one group."""
-    partners = bake_of(opened.recipe).partners
+    partners = find_bake(opened.recipe).partners
     sampler = ClassGroupedBatchSampler(
         opened.data.source.train.labels,
         max(size, partners + 1),
@@ -78,7 +78,7 @@ def training_batch(opened: OpenedRun, size: int) -> Int[Tensor, " n"]:
     return sampler.batches(0)[0]
 
 
-def names_of(split: Split, indices: Int[Tensor, " n"]) -> list[str]:
+def name_images(split: Split, indices: Int[Tensor, " n"]) -> list[str]:
     """What training images are called: their files, or their numbers before `data.labels`."""
     numbers = indices if split.numbers is None else split.numbers[indices]
     return [
@@ -87,7 +87,7 @@ def names_of(split: Split, indices: Int[Tensor, " n"]) -> list[str]:
     ]
 
 
-def inspected(
+def inspect_batch(
     outputs: Outputs,
     pictures: UInt8[Tensor, "n ch size size"],
     classes: Sequence[str],
@@ -116,14 +116,14 @@ def inspected(
         "labels": labels[order].tolist(),
         "groups": groups[order].tolist(),
         "names": [names[number] for number in order.tolist()],
-        "sprite": sprite(pictures[order], side)._asdict(),
-        "logits": _packed(logits),
-        "similarities": _packed((unit @ unit.T)[above]),
+        "sprite": make_sprite(pictures[order], side)._asdict(),
+        "logits": _pack_row(logits),
+        "similarities": _pack_row((unit @ unit.T)[above]),
         "settings": settings._asdict(),
     }
 
 
-def _packed(values: Tensor) -> str:
+def _pack_row(values: Tensor) -> str:
     """Float32, little-endian, as base64."""
     return base64.b64encode(values.float().numpy().astype("<f4").tobytes()).decode()
 
@@ -153,12 +153,12 @@ def write_inspection(
     """
     opened = open_run(run.path, ema=ema, device_name=device_name, console=console)
     data = opened.data
-    remark = remark_on(opened.recipe)
+    remark = make_remark(opened.recipe)
     notes = [remark] if remark else []
     if images is None:
         split = data.source.train
-        batch = training_batch(opened, min(size, len(split)))
-        names = names_of(split, batch)
+        batch = draw_batch(opened, min(size, len(split)))
+        names = name_images(split, batch)
         about = "A batch of training images."
     else:
         own = find_images(images, data.source.classes, data.channels, size)
@@ -171,12 +171,12 @@ def write_inspection(
         unlabelled = int((split.labels == UNLABELLED).sum())
         if 0 < unlabelled < len(split):
             notes.append(f"{unlabelled:,} picture(s) are in no folder named as a class: no label")
-    inspector = inspected(
-        outputs_of(opened, split, batch, console),
-        pictures_of(opened, split, batch),
+    inspector = inspect_batch(
+        compute_outputs(opened, split, batch, console),
+        restore_pictures(opened, split, batch),
         data.source.classes,
         names,
-        settings_of(opened.recipe),
+        read_settings(opened.recipe),
         side=96 if len(batch) <= 100 else 64,
     )
     name = run.path.resolve().name

@@ -14,14 +14,21 @@ from ...training.distributed import find_device
 from ...training.files import write_text
 from ...training.opened_run import OpenedRun, open_run
 from ...training.run_folder import RunFolder
-from ..compare.figures import Row, baseline_of, compared, read_runs, variants_of
-from ..compare.tables import images_cell, over_baseline, remarks, spread, top1_title, variant_cell
-from ..outputs import outputs_of, pictures_of
+from ..compare.figures import Row, compare_runs, find_baseline, name_variants, read_runs
+from ..compare.tables import (
+    format_gain,
+    format_images,
+    format_spread,
+    format_variant,
+    list_remarks,
+    title_top1,
+)
+from ..outputs import compute_outputs, restore_pictures
 from . import charts
-from .diagnosis import confusions, reliability
-from .inspect import inspected, names_of, remark_on, settings_of, training_batch
+from .diagnosis import count_confusions, measure_reliability
+from .inspect import draw_batch, inspect_batch, make_remark, name_images, read_settings
 from .render import render
-from .sprites import sprite
+from .sprites import make_sprite
 
 PAIRS, EXAMPLES = 10, 4
 """Pairs of confused classes that are shown, and pictures of each."""
@@ -54,7 +61,7 @@ def write_report(
     Args:
         size: pictures in the inspector.
         device_name: in place of the recipe's `training.device`.
-        baseline: the variant that others are measured against (see `baseline_of`).
+        baseline: the variant that others are measured against (see `find_baseline`).
 
     Returns:
         What was left out, and why.
@@ -68,13 +75,13 @@ def write_report(
     recipe = first.read_recipe()
     records = [run.read_metrics() for run in runs]
     left_out = [f"{run.path}: not finished" for run in runs if not run.result.is_file()]
-    variants = variants_of(runs)
+    variants = name_variants(runs)
     rows: list[Row] = []
     finished = [k for k, run in enumerate(runs) if run.result.is_file()]
     if len(runs) > 1 and finished:
         known = read_runs([runs[k] for k in finished], [variants[k] for k in finished])
-        baseline = baseline_of(known, baseline)
-        rows = compared(known, baseline, unequal=True)
+        baseline = find_baseline(known, baseline)
+        rows = compare_runs(known, baseline, unequal=True)
     # Each is a curve of its own: how they would end is not known.
     variants = [
         variant if k in finished else f"{variant} ({runs[k].path.resolve().name}, not finished)"
@@ -101,14 +108,14 @@ def write_report(
         environment_text=_environment_text(first),
         several=len(runs) > 1,
         notes=left_out,
-        legend=[(name, *charts.style(k)) for k, name in enumerate(dict.fromkeys(variants))],
+        legend=[(name, *charts.style_line(k)) for k, name in enumerate(dict.fromkeys(variants))],
         charts=_charts(variants, records),
         rows=[_row(row) for row in rows],
         axis=_axis(rows),
-        remark=remark_on(recipe),
+        remark=make_remark(recipe),
         baseline=baseline,
-        top1_title=top1_title(recipe.training.report),
-        remarks=" ".join(remarks(rows, recipe.training.report)),
+        top1_title=title_top1(recipe.training.report),
+        remarks=" ".join(list_remarks(rows, recipe.training.report)),
         figures=_figures(first, records[0]),
         view=(charts.WIDTH, charts.HEIGHT, charts.LEFT, charts.RIGHT, charts.TOP, charts.BOTTOM),
         **details,
@@ -140,7 +147,7 @@ def _charts(variants: list[str], records: list[list[dict[str, Any]]]) -> list[ch
             if own:
                 curves[variant].append([(float(r["images"]), float(r[key])) for r in own])
         title = TITLES.get((kind, key)) or f"Training {key.replace('_', ' ')}"
-        chart = charts.line_chart(title, curves)
+        chart = charts.draw_lines(title, curves)
         if chart is not None:
             found.append(chart)
     return found
@@ -183,7 +190,7 @@ def _axis(rows: list[Row]) -> list[charts.Tick]:
     if not rows:
         return []
     ends = [row.top1[0] + sign * _error(row) for row in rows for sign in (-1, 1)]
-    values = charts.ticks(min(ends), max(ends), 3)
+    values = charts.choose_ticks(min(ends), max(ends), 3)
     low, high = values[0], values[-1]
     return [charts.Tick(100 * (v - low) / (high - low), f"{v:g}") for v in values]
 
@@ -195,12 +202,12 @@ def _error(row: Row) -> float:
 def _row(row: Row) -> dict[str, Any]:
     """A variant's figures as texts, and its top-1 with its error as numbers."""
     return {
-        "variant": variant_cell(row),
-        "top1": spread(row.top1, 2),
-        "difference": over_baseline(row),
-        "nll": spread(row.nll, 3),
-        "ece": spread(row.ece, 2),
-        "images": images_cell(row),
+        "variant": format_variant(row),
+        "top1": format_spread(row.top1, 2),
+        "difference": format_gain(row),
+        "nll": format_spread(row.nll, 3),
+        "ece": format_spread(row.ece, 2),
+        "images": format_images(row),
         "forwards": f"{row.forwards_per_image:.2f}",
         "seconds": f"{row.seconds[0]:,.0f}",
         "memory": f"{row.peak_memory / 2**20:,.0f}",
@@ -214,13 +221,15 @@ def _errors(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
     """Reliability, and the most confused classes with pictures of them."""
     test = opened.data.source.test
     classes = opened.data.source.classes
-    outputs = outputs_of(opened, test, torch.arange(len(test)), console)
-    found = confusions(outputs.logits, outputs.labels, PAIRS, EXAMPLES)
+    outputs = compute_outputs(opened, test, torch.arange(len(test)), console)
+    found = count_confusions(outputs.logits, outputs.labels, PAIRS, EXAMPLES)
     shown = [row for confusion in found for row in confusion.examples]
-    pictures = sprite(pictures_of(opened, test, torch.tensor(shown)), 48) if shown else None
+    pictures = (
+        make_sprite(restore_pictures(opened, test, torch.tensor(shown)), 48) if shown else None
+    )
     places = iter(range(len(shown)))
     return {
-        "reliability": reliability(outputs.logits, outputs.labels),
+        "reliability": measure_reliability(outputs.logits, outputs.labels),
         "confusions": [
             {
                 "label": classes[confusion.label],
@@ -238,10 +247,10 @@ def _errors(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
 
 def _inspector(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
     train = opened.data.source.train
-    batch = training_batch(opened, min(size, len(train)))
-    outputs = outputs_of(opened, train, batch, console)
+    batch = draw_batch(opened, min(size, len(train)))
+    outputs = compute_outputs(opened, train, batch, console)
     classes = opened.data.source.classes
-    pictures = pictures_of(opened, train, batch)
-    names = names_of(train, batch)
-    settings = settings_of(opened.recipe)
-    return {"inspector": inspected(outputs, pictures, classes, names, settings)}
+    pictures = restore_pictures(opened, train, batch)
+    names = name_images(train, batch)
+    settings = read_settings(opened.recipe)
+    return {"inspector": inspect_batch(outputs, pictures, classes, names, settings)}

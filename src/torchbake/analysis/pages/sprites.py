@@ -25,7 +25,7 @@ class Sprite(NamedTuple):
     side: int  # of a picture, at the upper left of its cell
 
 
-def sprite(pictures: UInt8[Tensor, "n ch size size"], side: int = 64) -> Sprite:
+def make_sprite(pictures: UInt8[Tensor, "n ch size size"], side: int = 64) -> Sprite:
     """All pictures in one, made smaller where they are larger than `side` pixels."""
     if pictures.shape[2] > side:
         pictures = F.resize(pictures, [side, side], antialias=True)

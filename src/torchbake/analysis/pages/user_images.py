@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from ...data.sources.base import Split, encoded_split, read_nth
+from ...data.sources.base import Split, make_encoded_split, read_nth
 from ...errors import UserError
 
 UNLABELLED = -1
@@ -62,4 +62,4 @@ def _split(paths: list[Path], classes: list[str], folder: Path, channels: int) -
         known = (numbers[name] for name in reversed(folders) if name in numbers)
         labels.append(next(known, UNLABELLED))
     files = [str(path) for path in paths]
-    return encoded_split(torch.tensor(labels), partial(read_nth, files), channels, files)
+    return make_encoded_split(torch.tensor(labels), partial(read_nth, files), channels, files)

@@ -11,14 +11,14 @@ import torch
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from ...data.loading.open_data import prepare_data
+from ...data.loading.open_data import show_opening
 from ...recipe import Recipe
 from ...training.distributed import Ranks, prepare_device
 from ...training.meters import Meters
-from ...training.optimizer import learning_rate
+from ...training.optimizer import compute_lr
 from ...training.setup import Setup, set_up
 from ...training.step import update
-from .phases import END, Ranges, Timeline, forwards_told
+from .phases import END, Ranges, Timeline, trace_forwards
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Steps:
 
     def in_phases(self, enter: Callable[[str], None]) -> None:
         """One step, telling its phases."""
-        with forwards_told(self.setup.forwards.networks, enter):
+        with trace_forwards(self.setup.forwards.networks, enter):
             enter("data")
             self._step(enter)
             enter(END)
@@ -66,7 +66,7 @@ class Steps:
     def _step(self, enter: Callable[[str], None]) -> None:
         batch = next(self.batches)
         recipe, total = self.setup.recipe, self.setup.total
-        lr = learning_rate(recipe.schedule, recipe.optimizer.lr, self.number, total)
+        lr = compute_lr(recipe.schedule, recipe.optimizer.lr, self.number, total)
         update(self.setup, batch, lr, self.number, self.meters, enter)
         self.number = (self.number + 1) % total  # a short run's schedule begins anew
 
@@ -85,7 +85,7 @@ def measure(recipe: Recipe, *, steps: int, warmup: int, console: Console) -> tup
         UserError: a part of the recipe that cannot be had.
     """
     ranks = Ranks(0, 1, prepare_device(recipe.training.device, 0))
-    setup = set_up(recipe, prepare_data(recipe.data, console), ranks)
+    setup = set_up(recipe, show_opening(recipe.data, console), ranks)
     training = Steps(setup)
     for number in range(warmup):
         step = training.in_phases if number % 2 else training.whole

@@ -72,7 +72,7 @@ class Ranges:
 
 
 @contextmanager
-def forwards_told(networks: Iterable[nn.Module], enter: Callable[[str], None]) -> Iterator[None]:
+def trace_forwards(networks: Iterable[nn.Module], enter: Callable[[str], None]) -> Iterator[None]:
     """Enter `forward` meanwhile where one of the networks is called, and `target` behind it.
 
     A network within another one is part of it. What a compiled step does inside is one thing, of

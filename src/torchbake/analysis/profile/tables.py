@@ -38,7 +38,7 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"{folder} exists and is not a profile's folder; choose another --out")
 
 
-def summarised(recipe: Recipe, times: Profile) -> dict[str, Any]:
+def summarise(recipe: Recipe, times: Profile) -> dict[str, Any]:
     """All of `profile.json`: figures of each phase, of the whole step and of its being timed."""
     whole = [sum(step.values()) for step in times.steps]
     bare = statistics.median(times.bare)
@@ -86,7 +86,7 @@ def _title(phase: str, phases: dict[str, Any]) -> str:
     return TITLES.get(phase, "whole step")
 
 
-def as_markdown(summary: dict[str, Any]) -> str:
+def format_profile(summary: dict[str, Any]) -> str:
     """The table, and what is to be known about it."""
     phases, environment, recipe = (summary[key] for key in ("phases", "environment", "recipe"))
     on_gpu = summary["host_steps"] is not None
@@ -132,7 +132,7 @@ def write_profile(folder: Path, summary: dict[str, Any]) -> list[Path]:
     write_text(paths[0], json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     for path in paths[1:]:
         path.unlink(missing_ok=True)
-    write_text(paths[1], as_markdown(summary) + "\n")
+    write_text(paths[1], format_profile(summary) + "\n")
     try:
         write_picture(paths[2], summary)
     except ModuleNotFoundError:

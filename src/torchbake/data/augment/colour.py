@@ -9,7 +9,7 @@ from itertools import permutations
 import torch
 
 from ..._shapes import Float, Int, Tensor
-from ...randomness import uniform_for
+from ...randomness import draw_uniform
 from ...recipe import DataRecipe
 
 NUMBERS = 8
@@ -28,7 +28,7 @@ _BRIGHTNESS, _CONTRAST, _SATURATION = range(3)
 _ORDERS = tuple(permutations((_BRIGHTNESS, _CONTRAST, _SATURATION)))
 
 
-def coloured(
+def change_colours(
     pixels: Float[Tensor, "n ch h w"],
     recipe: DataRecipe,
     images: Int[Tensor, " n"],
@@ -42,15 +42,15 @@ def coloured(
         pixels: from 0 to 255.
         images, views: their numbers, which with seed and epoch settle the random numbers.
     """
-    random = uniform_for(images, views, NUMBERS, "colour", seed, epoch)
+    random = draw_uniform(images, views, NUMBERS, "colour", seed, epoch)
     if recipe.color_jitter:
-        pixels = jittered(pixels, recipe.color_jitter, random)
+        pixels = jitter(pixels, recipe.color_jitter, random)
     if recipe.lighting:
-        pixels = lit(pixels, recipe.lighting, random)
+        pixels = add_lighting(pixels, recipe.lighting, random)
     return pixels
 
 
-def jittered(
+def jitter(
     pixels: Float[Tensor, "n ch h w"], strength: float, random: Float[Tensor, "n numbers"]
 ) -> Float[Tensor, "n ch h w"]:
     """Brightness, contrast and saturation, each times a factor from 1 − strength to 1 + strength.
@@ -76,7 +76,7 @@ def _grey(pixels: Float[Tensor, "n ch h w"]) -> Float[Tensor, "n 1 h w"]:
     return (pixels * torch.tensor(GREY, device=pixels.device).view(3, 1, 1)).sum(1, keepdim=True)
 
 
-def lit(
+def add_lighting(
     pixels: Float[Tensor, "n 3 h w"], deviation: float, random: Float[Tensor, "n numbers"]
 ) -> Float[Tensor, "n 3 h w"]:
     """One colour added to all of an image: a normal multiple of each principal component.

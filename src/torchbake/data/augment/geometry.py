@@ -7,28 +7,28 @@ from torch.nn.functional import pad
 from torchvision.transforms.v2 import functional as F
 
 from ..._shapes import Float, Int, Tensor, UInt8
-from ...randomness import uniform_for
+from ...randomness import draw_uniform
 from ...recipe import DataRecipe
 
 ATTEMPTS = 10
 """Boxes that are tried for a random part of an image, as torchvision's RandomResizedCrop does."""
 
 
-def share_tested(recipe: DataRecipe) -> float:
+def choose_crop_share(recipe: DataRecipe) -> float:
     """The share of a test image's shorter side that the model is given."""
     if recipe.crop_pct is not None:
         return recipe.crop_pct
     return 0.875 if recipe.crop == "resized" else 1.0
 
 
-def middle(
+def crop_middle(
     pixels: UInt8[Tensor, "*n ch h w"], size: int, share: float
 ) -> UInt8[Tensor, "*n ch size size"]:
     """The middle square of images, of which it has this share of the shorter side, resized."""
     return F.center_crop(F.resize(pixels, [round(size / share)], antialias=True), [size])
 
 
-def random_box(
+def draw_box(
     height: int, width: int, numbers: list[float], min_scale: float
 ) -> tuple[int, int, int, int]:
     """Top, left, height and width of a random part of an image.
@@ -54,7 +54,7 @@ def random_box(
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def _scaled(
+def _scale_box(
     box: tuple[int, int, int, int], vertical: float, horizontal: float
 ) -> tuple[int, int, int, int]:
     """A box of an image in the pixels of a smaller one."""
@@ -64,7 +64,7 @@ def _scaled(
     return top, left, bottom - top, right - left
 
 
-def augmented(
+def shift_and_flip(
     pixels: UInt8[Tensor, "n ch h w"], recipe: DataRecipe, random: Float[Tensor, "n numbers"]
 ) -> UInt8[Tensor, "n ch h w"]:
     """Shifted and flipped, each image by its own random numbers; what a shift uncovers is black.
@@ -109,7 +109,7 @@ NUMBERS = 5
 """Random numbers that an image needs: two for the shift, one for the flip, two for cutout."""
 
 
-def augmentation_numbers(
+def draw_numbers(
     images: Int[Tensor, " n"],
     views: Int[Tensor, " n"],
     seed: int,
@@ -117,4 +117,4 @@ def augmentation_numbers(
     count: int = NUMBERS,
 ) -> Float[Tensor, "n count"]:
     """Random numbers of each image's view in an epoch, a pure function of all of these."""
-    return uniform_for(images, views, count, "augment", seed, epoch)
+    return draw_uniform(images, views, count, "augment", seed, epoch)

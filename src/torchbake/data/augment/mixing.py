@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ..._shapes import Float, Int, Tensor
-from ...randomness import seed_for
+from ...randomness import derive_seed
 from ...recipe import DataRecipe
 
 
@@ -34,13 +34,15 @@ def mix_batch(
         key: numbers that the draw is a pure function of, such as seed, step and rank.
     """
     n, _, height, width = images.shape
-    generator = torch.Generator().manual_seed(seed_for("mix", *key))
+    generator = torch.Generator().manual_seed(derive_seed("mix", *key))
     if float(torch.rand((), generator=generator)) >= recipe.mix_probability:
         return images, F.one_hot(labels, num_classes).to(images.dtype)
     alphas = {name: a for name, a in (("mixup", recipe.mixup), ("cutmix", recipe.cutmix)) if a}
     names = list(alphas)
     name = names[int(torch.randint(len(names), (), generator=generator))]
-    share = float(np.random.default_rng(seed_for("share", *key)).beta(alphas[name], alphas[name]))
+    share = float(
+        np.random.default_rng(derive_seed("share", *key)).beta(alphas[name], alphas[name])
+    )
     other = _other_groups(n, partners + 1, generator).to(images.device)
     if name == "mixup":
         images = images.lerp(images[other], 1 - share)

@@ -7,7 +7,7 @@ import torch
 from ..._shapes import Float, Tensor, UInt8
 
 
-def channel_statistics(pixels: UInt8[Tensor, "n ch h w"]) -> tuple[list[float], list[float]]:
+def measure_channels(pixels: UInt8[Tensor, "n ch h w"]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel on the scale from 0 to 1, exact."""
     means, deviations = [], []
     values = torch.arange(256, dtype=torch.float64)
@@ -22,7 +22,7 @@ def channel_statistics(pixels: UInt8[Tensor, "n ch h w"]) -> tuple[list[float], 
     return means, deviations
 
 
-def normalised(
+def normalise(
     pixels: UInt8[Tensor, "n ch h w"] | Float[Tensor, "n ch h w"],
     mean: Sequence[float],
     std: Sequence[float],

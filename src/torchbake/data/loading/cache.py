@@ -16,14 +16,14 @@ VERSION = "1"
 """Another one where the same files would be decoded to other pixels."""
 
 
-def cache_folder() -> Path:
+def find_cache_folder() -> Path:
     """`$TORCHBAKE_CACHE`, else `torchbake` in `$XDG_CACHE_HOME` or `~/.cache`."""
     general = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     named = os.environ.get("TORCHBAKE_CACHE")
     return Path(named or Path(general) / "torchbake").expanduser()
 
 
-def cached(
+def load_cached(
     folder: Path,
     split: Split,
     shape: tuple[int, ...],
@@ -45,25 +45,25 @@ def cached(
     Raises:
         OSError: the folder cannot be written to, or has no room.
     """
-    name, state = _named(split)
+    name, state = _name_file(split)
     path = folder / f"{name}-{state}.npy"
-    pixels = _mapped(path, shape)
+    pixels = _map_file(path, shape)
     if pixels is not None:
         return pixels
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{name}.lock"):
-        pixels = _mapped(path, shape)  # another process may have made it meanwhile
+        pixels = _map_file(path, shape)  # another process may have made it meanwhile
         if pixels is None:
-            if not _made(path, shape, fill):
+            if not _make_file(path, shape, fill):
                 return None
             for outdated in folder.glob(f"{name}-*.npy"):
                 if outdated != path:
                     outdated.unlink()
-            pixels = _mapped(path, shape)
+            pixels = _map_file(path, shape)
     return pixels
 
 
-def _named(split: Split) -> tuple[str, str]:
+def _name_file(split: Split) -> tuple[str, str]:
     """Which images these are, and the state of the files that they are in."""
     times = []
     for file in split.files:
@@ -76,7 +76,7 @@ def _digest(words: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
-def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor | None:
+def _map_file(path: Path, shape: tuple[int, ...]) -> Tensor | None:
     """The images of a whole file; None if there is none."""
     try:
         pixels = np.load(path, mmap_mode="c")
@@ -86,7 +86,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor | None:
     return torch.from_numpy(pixels) if whole else None
 
 
-def _made(path: Path, shape: tuple[int, ...], fill: Callable[[Tensor], bool]) -> bool:
+def _make_file(path: Path, shape: tuple[int, ...], fill: Callable[[Tensor], bool]) -> bool:
     """Fill a file that takes its name when it is whole."""
     part = path.with_suffix(".part")
     try:

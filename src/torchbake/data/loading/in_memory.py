@@ -10,14 +10,14 @@ from torch.utils.data import DataLoader, Dataset
 from ..._shapes import Tensor, UInt8
 from ...errors import UserError
 from ..sources.base import Split
-from .cache import cached
+from .cache import load_cached
 from .workers import leave_signals
 
 LIMIT = 4.0 * 2**30
 """Bytes of pixels up to which a split is kept in memory without being told to."""
 
 
-def decoded(
+def decode_all(
     split: Split,
     size: tuple[int, int],
     limit: float = LIMIT,
@@ -31,7 +31,7 @@ def decoded(
         limit: bytes of pixels that are too many.
         workers: processes that decode; 0 for this one alone.
         progress: called now and then with the number of images done.
-        cache: the folder where images from files are kept decoded, see `cache.cached`; one that
+        cache: the folder where images from files are kept decoded, see `cache.load_cached`; one that
             cannot be written to is not used.
     """
     if split.pixels is not None:
@@ -61,7 +61,7 @@ def decoded(
 
     if cache is not None and split.files:
         with suppress(OSError):
-            return cached(cache, split, shape, fill)
+            return load_cached(cache, split, shape, fill)
     pixels = torch.empty(shape, dtype=torch.uint8)
     return pixels if fill(pixels) else None
 

@@ -11,15 +11,15 @@ from ..._shapes import Int, Tensor, UInt8
 from ...batch import Batch
 from ...errors import UserError
 from ...recipe import DataRecipe
-from ..augment.geometry import middle, share_tested
-from ..augment.normalise import channel_statistics, normalised
+from ..augment.geometry import choose_crop_share, crop_middle
+from ..augment.normalise import measure_channels, normalise
 from ..sources.base import Source, Split
 from ..sources.registry import open_source
-from ..sources.subsets import restricted
-from .cache import cache_folder
-from .in_memory import LIMIT, decoded
-from .streaming import Key, Stream, _checked, stream_loader
-from .workers import usual_workers
+from ..sources.subsets import apply_subset
+from .cache import find_cache_folder
+from .in_memory import LIMIT, decode_all
+from .streaming import Key, Stream, check_pixels, make_stream_loader
+from .workers import count_workers
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 
@@ -48,7 +48,7 @@ class Data:
     @property
     def workers(self) -> int:
         """Processes that decode."""
-        return usual_workers() if self.recipe.workers is None else self.recipe.workers
+        return count_workers() if self.recipe.workers is None else self.recipe.workers
 
     def test_batches(
         self, batch_size: int, device: torch.device, rank: int = 0, world_size: int = 1
@@ -69,36 +69,38 @@ class Data:
         parts = indices.split(batch_size) if len(indices) else ()
         own = (self.source.train, self.source.test)
         if self.pixels is not None and split in own:
-            pixels, share = self.pixels[own.index(split)], share_tested(self.recipe)
+            pixels, share = self.pixels[own.index(split)], choose_crop_share(self.recipe)
             for part in parts:
-                seen = middle(pixels[part], self.image_size, share) if share < 1 else pixels[part]
+                seen = (
+                    crop_middle(pixels[part], self.image_size, share) if share < 1 else pixels[part]
+                )
                 yield self._labelled(split, seen, part, device)
             return
         stream = Stream(split, self.recipe, self.channels, self.image_size, None)
         keys = [Key(0, part.tolist(), []) for part in parts]
-        loader = stream_loader(stream, keys, self.workers, device)
+        loader = make_stream_loader(stream, keys, self.workers, device)
         for part, streamed in zip(parts, loader, strict=True):
-            yield self._labelled(split, _checked(streamed), part, device)
+            yield self._labelled(split, check_pixels(streamed), part, device)
 
     def _labelled(
         self, split: Split, pixels: Tensor, indices: Tensor, device: torch.device
     ) -> Batch:
-        images = normalised(pixels.to(device, non_blocking=True), self.mean, self.std)
+        images = normalise(pixels.to(device, non_blocking=True), self.mean, self.std)
         labels = split.labels[indices]
         return Batch(images, labels.to(device), indices.to(device))
 
 
-def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Data:
+def open_data(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Data:
     """Open a data set, and decode it into memory if it is to be kept there.
 
     Args:
         progress: called with a split's name, images decoded and their number.
 
     Raises:
-        UserError: see `open_source` and `restricted`; images of different sizes without
+        UserError: see `open_source` and `apply_subset`; images of different sizes without
             `image_size`, or of another one though `in_memory` is true; lighting of grey images.
     """
-    source = restricted(open_source(recipe), recipe)
+    source = apply_subset(open_source(recipe), recipe)
     first = source.train.load(0)
     channels, height, width = first.shape
     size = recipe.image_size or height
@@ -114,13 +116,13 @@ def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Da
         limit = math.inf if recipe.in_memory else LIMIT
 
         def pixels_of(split: Split, name: str) -> Tensor | None:
-            return decoded(
+            return decode_all(
                 split,
                 (size, size),
                 limit,
-                usual_workers() if recipe.workers is None else recipe.workers,
+                count_workers() if recipe.workers is None else recipe.workers,
                 lambda n: progress(name, n, len(split)),
-                cache_folder() if recipe.cache else None,
+                find_cache_folder() if recipe.cache else None,
             )
 
         train = pixels_of(source.train, "training")
@@ -133,11 +135,11 @@ def prepare(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Da
         )
     if pixels is None and recipe.image_size is None:
         raise UserError(f"data.image_size: give one: the images of '{recipe.name}' differ in size")
-    mean, std = _statistics(recipe, channels, None if pixels is None else pixels[0])
+    mean, std = _choose_statistics(recipe, channels, None if pixels is None else pixels[0])
     return Data(recipe, source, size, channels, mean, std, pixels)
 
 
-def _statistics(
+def _choose_statistics(
     recipe: DataRecipe, channels: int, pixels: Tensor | None
 ) -> tuple[list[float], list[float]]:
     if recipe.mean is not None and recipe.std is not None:
@@ -147,17 +149,17 @@ def _statistics(
             )
         return list(recipe.mean), list(recipe.std)
     if pixels is not None:
-        mean, std = channel_statistics(pixels)
+        mean, std = measure_channels(pixels)
         return mean, [max(s, 1e-3) for s in std]
     if channels == 1:
         return [sum(IMAGENET_MEAN) / 3], [sum(IMAGENET_STD) / 3]
     return IMAGENET_MEAN, IMAGENET_STD
 
 
-def prepare_data(recipe: DataRecipe, console: Console) -> Data:
+def show_opening(recipe: DataRecipe, console: Console) -> Data:
     """Open and decode the recipe's data set, telling the console how far it is."""
     with console.status("opening the data set") as status:
-        return prepare(
+        return open_data(
             recipe,
             lambda split, done, total: status.update(
                 f"decoding the {split} images: {done:,} of {total:,}"

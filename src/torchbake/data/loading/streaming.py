@@ -13,15 +13,15 @@ from ...recipe import DataRecipe
 from ..augment.geometry import (
     ATTEMPTS,
     NUMBERS,
-    _scaled,
-    augmentation_numbers,
-    augmented,
-    middle,
-    random_box,
-    share_tested,
+    _scale_box,
+    choose_crop_share,
+    crop_middle,
+    draw_box,
+    draw_numbers,
+    shift_and_flip,
 )
 from ..sources.base import Split
-from ..sources.decoding import decode, image_size
+from ..sources.decoding import decode, read_size
 from .workers import leave_signals
 
 
@@ -61,7 +61,7 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
         if self.seed is not None:
             images, views = torch.tensor(key.images), torch.tensor(key.views)
             count = NUMBERS + 2 * ATTEMPTS
-            random = augmentation_numbers(images, views, self.seed, key.epoch, count)
+            random = draw_numbers(images, views, self.seed, key.epoch, count)
         in_parts = random is not None and self.recipe.crop == "resized"
         try:
             for row, index in enumerate(key.images):
@@ -71,33 +71,33 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
                     batch[row] = self._middle(self.split.load(index))
         except UserError as error:
             return str(error)
-        return batch if random is None or in_parts else augmented(batch, self.recipe, random)
+        return batch if random is None or in_parts else shift_and_flip(batch, self.recipe, random)
 
     def _middle(self, pixels: UInt8[Tensor, "ch h w"]) -> UInt8[Tensor, "ch size size"]:
-        return middle(
-            pixels, self.size, 1.0 if self.seed is not None else share_tested(self.recipe)
+        return crop_middle(
+            pixels, self.size, 1.0 if self.seed is not None else choose_crop_share(self.recipe)
         )
 
     def _random_part(self, index: int, numbers: list[float]) -> UInt8[Tensor, "ch size size"]:
         size, encoded = self.size, self.split.encoded
         if encoded is None:
             pixels = self.split.load(index)
-            box = random_box(pixels.shape[1], pixels.shape[2], numbers, self.recipe.min_scale)
+            box = draw_box(pixels.shape[1], pixels.shape[2], numbers, self.recipe.min_scale)
         else:
             content, name = encoded(index)
-            height, width = image_size(content, name)
-            box = random_box(height, width, numbers, self.recipe.min_scale)
+            height, width = read_size(content, name)
+            box = draw_box(height, width, numbers, self.recipe.min_scale)
             reduction = next((r for r in (8, 4, 2) if min(box[2:]) >= r * size), 1)
             pixels = decode(content, self.channels, name, reduction)
             if pixels.shape[1:] != (height, width):
-                box = _scaled(box, pixels.shape[1] / height, pixels.shape[2] / width)
+                box = _scale_box(box, pixels.shape[1] / height, pixels.shape[2] / width)
         # Resizing is twice as fast where colours lie together.
         part = F.crop(pixels[None], *box).contiguous(memory_format=torch.channels_last)
         part = F.resize(part, [size, size], antialias=True)[0]
         return part.flip(2) if self.recipe.flip and numbers[2] < 0.5 else part
 
 
-def stream_loader(
+def make_stream_loader(
     stream: Stream,
     keys: Iterable[Key],
     workers: int,
@@ -121,7 +121,7 @@ def stream_loader(
     )
 
 
-def _checked(pixels: Tensor | str) -> Tensor:
+def check_pixels(pixels: Tensor | str) -> Tensor:
     if isinstance(pixels, str):
         raise UserError(pixels)
     return pixels

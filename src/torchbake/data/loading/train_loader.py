@@ -7,11 +7,11 @@ import torch
 from ..._shapes import Float, Int, Tensor, UInt8
 from ...batch import Batch
 from ...sampling.class_groups import ClassGroupedBatchSampler
-from ..augment.colour import coloured
-from ..augment.geometry import augmentation_numbers, augmented, cut_out
-from ..augment.normalise import normalised
+from ..augment.colour import change_colours
+from ..augment.geometry import cut_out, draw_numbers, shift_and_flip
+from ..augment.normalise import normalise
 from .open_data import Data
-from .streaming import Key, Stream, _checked, stream_loader
+from .streaming import Key, Stream, check_pixels, make_stream_loader
 
 AHEAD, AHEAD_VALUES = 32, 2**25
 """Batches, and pixels' values, that are made at once of images in an accelerator's memory."""
@@ -48,7 +48,9 @@ class TrainLoader:
         self._keys = _Keys()
         if self.pixels is None:
             stream = Stream(data.source.train, data.recipe, data.channels, data.image_size, seed)
-            self._loader = stream_loader(stream, self._keys, data.workers, device, persistent=True)
+            self._loader = make_stream_loader(
+                stream, self._keys, data.workers, device, persistent=True
+            )
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on."""
@@ -73,7 +75,7 @@ class TrainLoader:
         self._keys.epoch = epoch
         self._keys.batches = [(indices.repeat(self.views), views) for indices, views in numbers]
         for (indices, views), pixels in zip(numbers, self._loader, strict=True):
-            yield indices, views, _checked(pixels)
+            yield indices, views, check_pixels(pixels)
 
     def _numbers(self, epoch: int) -> list[tuple[Int[Tensor, " n"], Int[Tensor, " n_views"]]]:
         """Of each batch, the images, and all their first views' numbers, then the second, …"""
@@ -109,12 +111,12 @@ class TrainLoader:
     ) -> Float[Tensor, "n ch h w"]:
         """Augmented, as far as worker processes have not done it, and normalised."""
         recipe = self.data.recipe
-        random = augmentation_numbers(indices, views, self.seed, epoch)
+        random = draw_numbers(indices, views, self.seed, epoch)
         if self.pixels is not None:
-            pixels = augmented(pixels, recipe, random)
+            pixels = shift_and_flip(pixels, recipe, random)
         if recipe.color_jitter or recipe.lighting:
-            pixels = coloured(pixels.float(), recipe, indices, views, self.seed, epoch)
-        images = normalised(pixels, self.data.mean, self.data.std)
+            pixels = change_colours(pixels.float(), recipe, indices, views, self.seed, epoch)
+        images = normalise(pixels, self.data.mean, self.data.std)
         return cut_out(images, recipe.cutout, random) if recipe.cutout else images
 
 

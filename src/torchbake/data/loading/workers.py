@@ -7,7 +7,7 @@ MOST = 16
 """Processes without being told how many: more seldom help, and each takes memory."""
 
 
-def usual_workers() -> int:
+def count_workers() -> int:
     """One process for each core that this one may use, shared with the machine's other ranks."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))

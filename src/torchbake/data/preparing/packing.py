@@ -14,13 +14,13 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from ..._shapes import Int, Tensor
 from ...errors import UserError
-from ...randomness import generator_for
+from ...randomness import make_generator
 from ...recipe import DataRecipe
-from ..loading.workers import leave_signals, usual_workers
+from ..loading.workers import count_workers, leave_signals
 from ..sources.base import Split
-from ..sources.decoding import opened
+from ..sources.decoding import open_image
 from ..sources.registry import open_source
-from ..sources.subsets import restricted
+from ..sources.subsets import apply_subset
 
 SKIPPED = "skipped.txt"
 
@@ -64,7 +64,7 @@ def pack(
         progress: called now and then with a split's name, images done and their number.
 
     Raises:
-        UserError: see `open_source` and `restricted`; something is at `out`; not one image of a
+        UserError: see `open_source` and `apply_subset`; something is at `out`; not one image of a
             split can be read.
     """
     try:
@@ -76,7 +76,7 @@ def pack(
         raise UserError(f"{out} is there already, and not of packed images; choose another folder")
     if out.exists() and not overwrite:
         raise UserError(f"{out} is there already; replace it with --overwrite")
-    source = restricted(open_source(recipe), recipe)
+    source = apply_subset(open_source(recipe), recipe)
     datasets.disable_progress_bars()
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=source.classes)}
@@ -85,13 +85,13 @@ def pack(
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     part.mkdir(parents=True)
-    workers = usual_workers() if recipe.workers is None else recipe.workers
+    workers = count_workers() if recipe.workers is None else recipe.workers
     try:
         tables = datasets.DatasetDict()
         for name, split in (("train", source.train), ("test", source.test)):
             order = torch.arange(len(split))
             if name == "train":
-                order = torch.randperm(len(split), generator=generator_for("pack"))
+                order = torch.randperm(len(split), generator=make_generator("pack"))
             path, done = part / f"{name}.arrow", 0
             with pyarrow.ipc.new_stream(path, features.arrow_schema) as file:
                 for rows in _recoded(split, order, short_side, quality, workers):
@@ -165,7 +165,7 @@ class _Recoder(Dataset[list[_Row | str]]):
             image: Image.Image = to_pil_image(self.split.load(index))
             return _Row(_as_jpeg(image, self.short_side, self.quality), label, kept=False)
         encoded = self.split.encoded(index)
-        with opened(*encoded) as image:
+        with open_image(*encoded) as image:
             plain = image.format == "JPEG" and image.mode in ("L", "RGB")
             if plain and min(image.size) <= self.short_side and "progressive" not in image.info:
                 image.load()  # which tells whether it is whole

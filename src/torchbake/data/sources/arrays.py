@@ -10,9 +10,9 @@ from filelock import FileLock
 
 from ..._shapes import Int, Tensor, UInt8
 from ...errors import UserError
-from ...randomness import generator_for
+from ...randomness import make_generator
 from .base import Source, Split
-from .decoding import with_channels
+from .decoding import set_channels
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -22,7 +22,7 @@ DIGITS_TRAIN = 300
 """Training images of `digits`, 30 of each class; the other 1,497 are for testing."""
 
 
-def _digits(place: str, recipe: "DataRecipe") -> Source:
+def open_digits(place: str, recipe: "DataRecipe") -> Source:
     """1,797 handwritten digits, 8×8, of the UCI repository, as scikit-learn ships them.
 
     The training images are the first 30 of each class in a fixed random order.
@@ -33,19 +33,19 @@ def _digits(place: str, recipe: "DataRecipe") -> Source:
     labels = torch.from_numpy(digits.target).long()
     # Values from 0 to 16.
     pixels = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8)[:, None]
-    order = torch.randperm(len(labels), generator=generator_for("digits"))
+    order = torch.randperm(len(labels), generator=make_generator("digits"))
     by_class = [order[labels[order] == c] for c in range(10)]
     share = DIGITS_TRAIN // 10
     train = torch.cat([members[:share] for members in by_class])
     test = torch.cat([members[share:] for members in by_class])
     return Source(
-        _in_pixels(pixels[train], labels[train], recipe),
-        _in_pixels(pixels[test], labels[test], recipe),
+        _make_split(pixels[train], labels[train], recipe),
+        _make_split(pixels[test], labels[test], recipe),
         [str(c) for c in range(10)],
     )
 
 
-def _cifar(name: str) -> Callable[[str, "DataRecipe"], Source]:
+def make_cifar_opener(name: str) -> Callable[[str, "DataRecipe"], Source]:
     def open_cifar(place: str, recipe: "DataRecipe") -> Source:
         """CIFAR by its publisher's archive, downloaded into `data.folder` if it is not there."""
         from torchvision import datasets
@@ -64,16 +64,16 @@ def _cifar(name: str) -> Callable[[str, "DataRecipe"], Source]:
                     "too: data.name parquet:GLOB"
                 ) from error
             pixels = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
-            splits.append(_in_pixels(pixels, torch.tensor(dataset.targets), recipe))
+            splits.append(_make_split(pixels, torch.tensor(dataset.targets), recipe))
         return Source(splits[0], splits[1], list(dataset.classes))
 
     return open_cifar
 
 
-def _in_pixels(
+def _make_split(
     pixels: UInt8[Tensor, "n ch h w"], labels: Int[Tensor, " n"], recipe: "DataRecipe"
 ) -> Split:
-    pixels = with_channels(pixels, recipe.channels or pixels.shape[1])
+    pixels = set_channels(pixels, recipe.channels or pixels.shape[1])
     return Split(labels, partial(_load_pixels, pixels), pixels)
 
 

@@ -81,7 +81,7 @@ def read_file(path: str) -> Encoded:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def encoded_split(
+def make_encoded_split(
     labels: Int[Tensor, " n"],
     encoded: Callable[[int], Encoded],
     channels: int,
@@ -89,11 +89,11 @@ def encoded_split(
     part: str = "all",
 ) -> Split:
     """A split of images that are encoded, in these files; decoded in so many channels."""
-    load = partial(_decoded, encoded, channels)
+    load = partial(_decode_nth, encoded, channels)
     return Split(labels, load, None, encoded, files=files, part=f"{channels} channels of {part}")
 
 
-def _decoded(
+def _decode_nth(
     encoded: Callable[[int], Encoded], channels: int, index: int
 ) -> UInt8[Tensor, "ch h w"]:
     content, name = encoded(index)

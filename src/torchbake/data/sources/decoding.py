@@ -37,12 +37,12 @@ def decode(
         with suppress(ValueError):
             pixels = simplejpeg.decode_jpeg(encoded, min_height=height, min_width=width)
             return torch.from_numpy(pixels).permute(2, 0, 1)
-    with opened(encoded, name) as image:
+    with open_image(encoded, name) as image:
         image.draft("RGB", (image.width // reduction, image.height // reduction))
         return F.pil_to_tensor(image.convert("L" if channels == 1 else "RGB"))
 
 
-def image_size(encoded: bytes, name: str) -> tuple[int, int]:
+def read_size(encoded: bytes, name: str) -> tuple[int, int]:
     """Height and width in pixels, read from an image file's header.
 
     Raises:
@@ -51,7 +51,7 @@ def image_size(encoded: bytes, name: str) -> tuple[int, int]:
     header = _fast_header(encoded)
     if header:
         return header
-    with opened(encoded, name) as image:
+    with open_image(encoded, name) as image:
         return image.height, image.width
 
 
@@ -67,7 +67,7 @@ def _fast_header(encoded: bytes) -> tuple[int, int] | None:
 
 
 @contextmanager
-def opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
+def open_image(encoded: bytes, name: str) -> Iterator[Image.Image]:
     """An image file's content as Pillow's image, which is decoded when its pixels are asked for.
 
     Raises:
@@ -86,7 +86,7 @@ def opened(encoded: bytes, name: str) -> Iterator[Image.Image]:
         raise UserError(f"{name}: cannot be read as an image: {error}") from None
 
 
-def with_channels(pixels: UInt8[Tensor, "*n ch h w"], channels: int) -> UInt8[Tensor, "*n c h w"]:
+def set_channels(pixels: UInt8[Tensor, "*n ch h w"], channels: int) -> UInt8[Tensor, "*n c h w"]:
     """Grey repeated as colour, colour averaged as grey (ITU-R 601 weights), or as they are."""
     if pixels.shape[-3] == channels:
         return pixels

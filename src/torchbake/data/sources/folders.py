@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...errors import UserError
-from .base import Source, Split, encoded_split, pick_split, read_nth
+from .base import Source, Split, make_encoded_split, pick_split, read_nth
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
 
 
-def _image_folder(place: str, recipe: "DataRecipe") -> Source:
+def open_image_folder(place: str, recipe: "DataRecipe") -> Source:
     """A folder with train/ and test/, val/ or validation/, and in each a folder a class."""
     from torchvision.datasets import ImageFolder
 
@@ -44,12 +44,12 @@ def _image_folder(place: str, recipe: "DataRecipe") -> Source:
     def split(folder: ImageFolder) -> Split:
         paths = [path for path, _ in folder.samples]
         labels = torch.tensor(folder.targets)
-        images = encoded_split(labels, partial(read_nth, paths), recipe.channels or 3, paths)
-        return replace(images, names=partial(_nth_name, root, paths))
+        images = make_encoded_split(labels, partial(read_nth, paths), recipe.channels or 3, paths)
+        return replace(images, names=partial(_name_nth, root, paths))
 
     return Source(split(train), split(test), train.classes)
 
 
-def _nth_name(root: Path, paths: list[str], index: int) -> str:
+def _name_nth(root: Path, paths: list[str], index: int) -> str:
     """The path within the folder, so that a folder may be moved; all of it Unicode."""
     return os.fsencode(Path(paths[index]).relative_to(root).as_posix()).decode(errors="replace")

@@ -38,7 +38,7 @@ def read_labels(path: Path) -> list[Correction]:
     Raises:
         UserError: it cannot be read, or is no such file.
     """
-    lines = io.StringIO(text_of(path).removeprefix("\ufeff"), newline="")
+    lines = io.StringIO(read_label_text(path).removeprefix("\ufeff"), newline="")
     try:
         rows = list(csv.reader(lines, strict=True))
     except csv.Error as error:
@@ -62,7 +62,7 @@ def read_labels(path: Path) -> list[Correction]:
     return list(corrections.values())
 
 
-def text_of(path: Path) -> str:
+def read_label_text(path: Path) -> str:
     """What is in a labels file, line ends as they are.
 
     Raises:
@@ -76,7 +76,7 @@ def text_of(path: Path) -> str:
         raise UserError(f"data.labels: {path}: cannot be read: not UTF-8") from None
 
 
-def as_csv(corrections: Iterable[Correction]) -> str:
+def format_csv(corrections: Iterable[Correction]) -> str:
     """The text of a labels file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -93,7 +93,7 @@ def check_names(classes: Sequence[str]) -> None:
         )
 
 
-def corrected(
+def correct_labels(
     source: Source, corrections: Sequence[Correction], path: Path
 ) -> tuple[Int[Tensor, " n"], Int[Tensor, " k"]]:
     """All training labels after the corrections, and the numbers of the images that stay.

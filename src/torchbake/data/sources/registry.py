@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import UserError, did_you_mean
-from .arrays import _cifar, _digits
+from .arrays import make_cifar_opener, open_digits
 from .base import Source
-from .folders import _image_folder
+from .folders import open_image_folder
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -40,13 +40,13 @@ def open_source(recipe: "DataRecipe") -> Source:
     return source
 
 
-def _parquet(place: str, recipe: "DataRecipe") -> Source:
+def _open_parquet(place: str, recipe: "DataRecipe") -> Source:
     from .tables import open_parquet
 
     return open_parquet(place, recipe)
 
 
-def _hub(place: str, recipe: "DataRecipe") -> Source:
+def _open_hub(place: str, recipe: "DataRecipe") -> Source:
     from .tables import open_hub
 
     return open_hub(place, recipe)
@@ -60,10 +60,14 @@ class _Kind:
 
 
 SOURCES = {
-    "digits": _Kind(_digits, "1,797 handwritten digits, 8×8, with scikit-learn"),
-    "cifar10": _Kind(_cifar("CIFAR10"), "60,000 photographs of 10 classes, 32×32; downloaded"),
-    "cifar100": _Kind(_cifar("CIFAR100"), "60,000 photographs of 100 classes, 32×32; downloaded"),
-    "imagefolder": _Kind(_image_folder, "a folder with train/ and val/ or test/", "PATH"),
-    "parquet": _Kind(_parquet, "Parquet files named after their split", "GLOB"),
-    "hf": _Kind(_hub, "a data set of the Hugging Face hub, or its folder", "NAME"),
+    "digits": _Kind(open_digits, "1,797 handwritten digits, 8×8, with scikit-learn"),
+    "cifar10": _Kind(
+        make_cifar_opener("CIFAR10"), "60,000 photographs of 10 classes, 32×32; downloaded"
+    ),
+    "cifar100": _Kind(
+        make_cifar_opener("CIFAR100"), "60,000 photographs of 100 classes, 32×32; downloaded"
+    ),
+    "imagefolder": _Kind(open_image_folder, "a folder with train/ and val/ or test/", "PATH"),
+    "parquet": _Kind(_open_parquet, "Parquet files named after their split", "GLOB"),
+    "hf": _Kind(_open_hub, "a data set of the Hugging Face hub, or its folder", "NAME"),
 }

@@ -11,9 +11,9 @@ import torch
 
 from ..._shapes import Int, Tensor
 from ...errors import UserError, did_you_mean
-from ...randomness import generator_for
+from ...randomness import make_generator
 from .base import Source, Split
-from .labels import corrected, read_labels
+from .labels import correct_labels, read_labels
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def restricted(source: Source, recipe: "DataRecipe") -> Source:
+def apply_subset(source: Source, recipe: "DataRecipe") -> Source:
     """What `data.classes`, `images_per_class`, `label_noise` and `labels`, in turn, make of it.
 
     Raises:
         UserError: an unknown or repeated class, fewer than two, or a class without enough images;
-            or see `read_labels` and `corrected`.
+            or see `read_labels` and `correct_labels`.
     """
     if recipe.classes is not None:
-        source = _with_classes(source, recipe.classes)
+        source = _keep_classes(source, recipe.classes)
     if recipe.images_per_class is not None:
-        source = replace(source, train=_first_of_each(source, recipe.images_per_class))
+        source = replace(source, train=_keep_first(source, recipe.images_per_class))
     if recipe.label_noise:
         noise = (recipe.label_noise, recipe.label_noise_seed)
-        source = replace(source, train=_with_noise(source.train, len(source.classes), *noise))
+        source = replace(source, train=_add_noise(source.train, len(source.classes), *noise))
     if recipe.labels is not None:
-        source = replace(source, train=_with_labels(source, Path(recipe.labels).expanduser()))
+        source = replace(source, train=_apply_labels(source, Path(recipe.labels).expanduser()))
     return source
 
 
-def _with_classes(source: Source, names: Sequence[str]) -> Source:
+def _keep_classes(source: Source, names: Sequence[str]) -> Source:
     for name in names:
         if name not in source.classes:
             raise UserError(
@@ -54,12 +54,12 @@ def _with_classes(source: Source, names: Sequence[str]) -> Source:
     def kept(split: Split) -> Split:
         labels = numbers[split.labels]
         indices = (labels >= 0).nonzero()[:, 0]
-        return replace(_chosen(split, indices), labels=labels[indices])
+        return replace(_choose(split, indices), labels=labels[indices])
 
     return Source(kept(source.train), kept(source.test), list(names))
 
 
-def _first_of_each(source: Source, count: int) -> Split:
+def _keep_first(source: Source, count: int) -> Split:
     """The first `count` training images of each class in a fixed random order."""
     labels = source.train.labels
     sizes = torch.bincount(labels, minlength=len(source.classes))
@@ -69,14 +69,14 @@ def _first_of_each(source: Source, count: int) -> Split:
             f"data.images_per_class: {count} is more than the {int(sizes.min())} training images "
             f"of class '{poorest}'"
         )
-    order = torch.randperm(len(labels), generator=generator_for("images_per_class"))
+    order = torch.randperm(len(labels), generator=make_generator("images_per_class"))
     members = [order[labels[order] == number][:count] for number in range(len(sizes))]
-    return _chosen(source.train, torch.cat(members).sort().values)
+    return _choose(source.train, torch.cat(members).sort().values)
 
 
-def _with_noise(split: Split, num_classes: int, share: float, seed: int) -> Split:
+def _add_noise(split: Split, num_classes: int, share: float, seed: int) -> Split:
     """Symmetric noise: this share of the labels, rounded, becomes another class, each alike."""
-    generator = generator_for("label_noise", seed)
+    generator = make_generator("label_noise", seed)
     wrong = torch.randperm(len(split), generator=generator)[: round(share * len(split))]
     shift = torch.randint(1, num_classes, (len(wrong),), generator=generator)
     labels = split.labels.clone()
@@ -84,27 +84,27 @@ def _with_noise(split: Split, num_classes: int, share: float, seed: int) -> Spli
     return replace(split, labels=labels, clean_labels=split.labels)
 
 
-def _with_labels(source: Source, path: Path) -> Split:
+def _apply_labels(source: Source, path: Path) -> Split:
     """The training images with the labels of a file, without those that it leaves out."""
-    labels, kept = corrected(source, read_labels(path), path)
+    labels, kept = correct_labels(source, read_labels(path), path)
     train = replace(source.train, labels=labels)
-    return train if len(kept) == len(train) else replace(_chosen(train, kept), numbers=kept)
+    return train if len(kept) == len(train) else replace(_choose(train, kept), numbers=kept)
 
 
-def _chosen(split: Split, indices: Int[Tensor, " k"]) -> Split:
+def _choose(split: Split, indices: Int[Tensor, " k"]) -> Split:
     pixels = None if split.pixels is None else split.pixels[indices]
     chosen = hashlib.sha256(indices.numpy().tobytes()).hexdigest()
     return Split(
         split.labels[indices],
-        partial(_item_of, split.load, indices),
+        partial(_get_item, split.load, indices),
         pixels,
-        None if split.encoded is None else partial(_item_of, split.encoded, indices),
+        None if split.encoded is None else partial(_get_item, split.encoded, indices),
         None if split.clean_labels is None else split.clean_labels[indices],
         split.files,
         f"{chosen} of {split.part}",
-        None if split.names is None else partial(_item_of, split.names, indices),
+        None if split.names is None else partial(_get_item, split.names, indices),
     )
 
 
-def _item_of(item: Callable[[int], T], indices: Int[Tensor, " k"], index: int) -> T:
+def _get_item(item: Callable[[int], T], indices: Int[Tensor, " k"], index: int) -> T:
     return item(int(indices[index]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...errors import UserError
-from .base import USUAL_SPLITS, Encoded, Source, Split, encoded_split, pick_split, read_file
+from .base import USUAL_SPLITS, Encoded, Source, Split, make_encoded_split, pick_split, read_file
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -30,16 +30,16 @@ def open_parquet(pattern: str, recipe: "DataRecipe") -> Source:
         named = f"{Path(path).stem} {Path(path).parent.name}".lower()
         known = [word for word in re.findall("[a-z]+", named) if word in usual]
         splits.setdefault(known[0] if known else Path(path).stem, []).append(path)
-    return _opened("parquet", recipe, splits)
+    return _open_tables("parquet", recipe, splits)
 
 
 def open_hub(name: str, recipe: "DataRecipe") -> Source:
     """A data set of the hub by its name, or a local folder in a layout that `datasets` reads."""
     local = Path(name).expanduser()
-    return _opened(str(local) if local.is_dir() else name, recipe, None)
+    return _open_tables(str(local) if local.is_dir() else name, recipe, None)
 
 
-def _opened(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] | None) -> Source:
+def _open_tables(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] | None) -> Source:
     try:
         import datasets
     except ImportError:
@@ -57,18 +57,18 @@ def _opened(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] | Non
         raise UserError(f"{recipe.name}: cannot be opened: {lines[0]}") from error
     train = tables[pick_split("train", recipe.train_split, list(tables), recipe.name)]
     test = tables[pick_split("test", recipe.test_split, list(tables), recipe.name)]
-    image = _column(train, recipe.image_column, "image", datasets.Image, recipe.name)
-    label = _column(train, recipe.label_column, "label", datasets.ClassLabel, recipe.name)
-    values = _class_values(train, test, label, recipe.name)
+    image = _find_column(train, recipe.image_column, "image", datasets.Image, recipe.name)
+    label = _find_column(train, recipe.label_column, "label", datasets.ClassLabel, recipe.name)
+    values = _list_classes(train, test, label, recipe.name)
     names = getattr(train.features[label], "names", values)
     return Source(
-        _split(train, image, label, values, datasets.Image, recipe),
-        _split(test, image, label, values, datasets.Image, recipe),
+        _read_split(train, image, label, values, datasets.Image, recipe),
+        _read_split(test, image, label, values, datasets.Image, recipe),
         [str(name) for name in names],
     )
 
 
-def _column(table: Any, given: str | None, role: str, kind: type, source: str) -> str:
+def _find_column(table: Any, given: str | None, role: str, kind: type, source: str) -> str:
     """The column with the images or the labels: the given one, else the only candidate."""
     if given is not None:
         if given in table.features:
@@ -86,7 +86,7 @@ def _column(table: Any, given: str | None, role: str, kind: type, source: str) -
     )
 
 
-def _class_values(train: Any, test: Any, label: str, source: str) -> list[str | int]:
+def _list_classes(train: Any, test: Any, label: str, source: str) -> list[str | int]:
     """The classes by what the column holds: a ClassLabel's numbers, or its values in order."""
     feature = train.features[label]
     if hasattr(feature, "names"):
@@ -97,14 +97,14 @@ def _class_values(train: Any, test: Any, label: str, source: str) -> list[str | 
     return sorted({*train.unique(label), *test.unique(label)} - {None})
 
 
-def _split(
+def _read_split(
     table: Any, image: str, label: str, values: list[str | int], kind: type, recipe: "DataRecipe"
 ) -> Split:
     numbers = {value: number for number, value in enumerate(values)}
     # A test split without labels has -1 in a ClassLabel.
     labels = [numbers.get(value, -1) for value in table[label][:]]  # [:] reads all at once
     content = table.select_columns([image]).cast_column(image, kind(decode=False))
-    return encoded_split(
+    return make_encoded_split(
         torch.tensor(labels, dtype=torch.long),
         partial(_read_row, content, image, recipe.name),
         recipe.channels or 3,
