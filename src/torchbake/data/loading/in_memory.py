@@ -31,7 +31,7 @@ def decode_all(
         limit: bytes of pixels that are too many.
         workers: processes that decode; 0 for this one alone.
         progress: called now and then with the number of images done.
-        cache: the folder where images from files are kept decoded, see `cache.load_cached`; one that
+        cache: the folder where images from files are kept decoded, see `load_cached`; one that
             cannot be written to is not used.
     """
     if split.pixels is not None:
