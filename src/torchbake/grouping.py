@@ -1,8 +1,62 @@
 """Who is drawn with whom, and which groups share a place in a batch; used by the sampler."""
 
+from typing import Literal
+
 import torch
 
 from ._shapes import Int, Tensor
+
+
+def epoch_order(
+    classes: Int[Tensor, " n"],
+    partners: int,
+    kind: Literal["images", "anchors"],
+    generator: torch.Generator,
+) -> Int[Tensor, " images"]:
+    """The images of an epoch, groups contiguous, as they are cut into batches.
+
+    Args:
+        classes: (n,) the class of each image, counted from 0.
+        partners, kind: see `ClassGroupedBatchSampler` (`kind` is its `epoch`).
+        generator: of the random choices.
+    """
+    size = partners + 1
+    shuffled = torch.randperm(len(classes), generator=generator)
+    by_class = shuffled[classes[shuffled].argsort(stable=True)]
+    if size == 1:
+        return shuffled
+    sizes = classes.bincount()
+    starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    position = torch.arange(len(by_class)) - starts
+    sizes = sizes.repeat_interleave(sizes)
+    # One group a row, -1 where it is smaller.
+    if kind == "images":
+        first = (position % size == 0).nonzero()[:, 0]
+        lengths = (sizes - position)[first].clamp(max=size)
+        column = torch.arange(size)
+        groups = by_class[(first[:, None] + column).clamp(max=len(by_class) - 1)]
+        groups = groups.masked_fill(column >= lengths[:, None], -1)
+    else:
+        lengths = torch.where(sizes == 1, 1, size)
+        around = position[:, None] + partner_offsets(sizes - 1, partners, generator)
+        around -= (around >= sizes[:, None]) * sizes[:, None]
+        others = by_class[around.add_(starts[:, None])]
+        others[lengths == 1] = -1
+        groups = torch.cat([by_class[:, None], others], dim=1)
+    groups = torch.cat([groups, torch.full((1, size), -1)])
+    places, left = arranged(lengths, size, generator)
+    members = torch.cat([groups[places].flatten(), groups[left].flatten()])
+    members = members[members >= 0]
+    # The places of whole groups, shuffled. The last images, which fill none, change seats with
+    # as many of a random place, so that it is not always the same ones that come last.
+    rest = len(members) % size
+    rows = members[: len(members) - rest].view(-1, size)
+    rows = rows[torch.randperm(len(rows), generator=generator)]
+    last = members[len(members) - rest :]
+    if rest and len(rows):
+        row = int(torch.randint(len(rows), (), generator=generator))
+        last, rows[row, :rest] = rows[row, :rest].clone(), last
+    return torch.cat([rows.flatten(), last])
 
 
 def partner_offsets(

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch.utils.data import Sampler
 
 from ._shapes import Int, Tensor
-from .grouping import arranged, partner_offsets
+from .grouping import epoch_order
 from .randomness import generator_for
 
 
@@ -95,10 +95,9 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         self.epoch = 0
         self._start = self._drawn = 0
 
-        self._class_sizes = torch.bincount(self._classes)
         self._total = len(self._classes)
         if epoch == "anchors":
-            alone = int((self._class_sizes == 1).sum())
+            alone = int((self._classes.bincount() == 1).sum())
             self._total = (self._total - alone) * (partners + 1) + alone
         if len(self) == 0:
             raise ValueError(
@@ -171,6 +170,10 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
             before[by_image] = torch.arange(len(order)) - first
         return list(zip(self._cut(order), self._cut(before), strict=True))
 
+    def _order(self, epoch: int) -> Int[Tensor, " images"]:
+        generator = generator_for("batches", self.seed, epoch)
+        return epoch_order(self._classes, self.partners, self.kind, generator)
+
     def _cut(self, order: Int[Tensor, " images"]) -> list[Int[Tensor, " batch"]]:
         step = self.batch_size * self.world_size
         full = len(order) // step
@@ -193,47 +196,6 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
             for r in (self.rank, self.rank + 1)
         )
         return rest[start:end]
-
-    def _order(self, epoch: int) -> Int[Tensor, " images"]:
-        """The images of an epoch, groups contiguous, as they are cut into batches."""
-        generator = generator_for("batches", self.seed, epoch)
-        size = self.partners + 1
-        shuffled = torch.randperm(len(self._classes), generator=generator)
-        by_class = shuffled[self._classes[shuffled].argsort(stable=True)]
-        if size == 1:
-            return shuffled
-        sizes = self._class_sizes
-        starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-        position = torch.arange(len(by_class)) - starts
-        sizes = sizes.repeat_interleave(sizes)
-        # One group a row, -1 where it is smaller.
-        if self.kind == "images":
-            first = (position % size == 0).nonzero()[:, 0]
-            lengths = (sizes - position)[first].clamp(max=size)
-            column = torch.arange(size)
-            groups = by_class[(first[:, None] + column).clamp(max=len(by_class) - 1)]
-            groups = groups.masked_fill(column >= lengths[:, None], -1)
-        else:
-            lengths = torch.where(sizes == 1, 1, size)
-            around = position[:, None] + partner_offsets(sizes - 1, self.partners, generator)
-            around -= (around >= sizes[:, None]) * sizes[:, None]
-            partners = by_class[around.add_(starts[:, None])]
-            partners[lengths == 1] = -1
-            groups = torch.cat([by_class[:, None], partners], dim=1)
-        groups = torch.cat([groups, torch.full((1, size), -1)])
-        places, left = arranged(lengths, size, generator)
-        members = torch.cat([groups[places].flatten(), groups[left].flatten()])
-        members = members[members >= 0]
-        # The places of whole groups, shuffled. The last images, which fill none, change seats with
-        # as many of a random place, so that it is not always the same ones that come last.
-        rest = len(members) % size
-        rows = members[: len(members) - rest].view(-1, size)
-        rows = rows[torch.randperm(len(rows), generator=generator)]
-        last = members[len(members) - rest :]
-        if rest and len(rows):
-            row = int(torch.randint(len(rows), (), generator=generator))
-            last, rows[row, :rest] = rows[row, :rest].clone(), last
-        return torch.cat([rows.flatten(), last])
 
 
 def _class_numbers(labels: Any) -> Int[Tensor, " n"]:
