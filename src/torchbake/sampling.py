@@ -39,8 +39,10 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
     same number of batches. Without `drop_last` the last, smaller batch is divided among the
     ranks; has it fewer images than there are ranks, they are repeated so that none goes without.
 
-    The epoch's number moves on by itself when the last batch has been drawn, or is set by
-    `set_epoch`. Images are counted alike for every method by `images_per_epoch`.
+    A new iteration begins the next epoch when its first batch is drawn, whether or not the one
+    before came to its end, unless `set_epoch` or `load_state_dict` has said which. Trainers that
+    look for `set_epoch` at `.sampler` find it there too. Images are counted alike for every method
+    by `images_per_epoch`.
 
     Args:
         labels: (n,) class numbers: integers in a tensor, an array or a sequence.
@@ -92,8 +94,11 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         self.rank = rank
         self.world_size = world_size
         self.drop_last = drop_last
-        self.epoch = 0
-        self._start = self._drawn = 0
+        # What the next iteration begins with, where that has been said: (epoch, batches to skip).
+        self._next: tuple[int, int] | None = (0, 0)
+        self._finished: int | None = None  # an epoch that a loaded state calls complete
+        self._place = (0, 0)  # where the latest iteration is: (epoch, batches drawn)
+        self._iterations = 0
 
         self._total = len(self._classes)
         if epoch == "anchors":
@@ -116,39 +121,64 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         size = self.batch_size * self.world_size
         return self._total - self._total % size if self.drop_last else self._total
 
+    @property
+    def sampler(self) -> "ClassGroupedBatchSampler":
+        """This sampler: Lightning and Accelerate set the epoch of a `batch_sampler.sampler`."""
+        return self
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next batch."""
+        return self.state_dict()["epoch"]
+
     def __iter__(self) -> Iterator[list[int]]:
-        first, self._start = self._start, 0
-        self._drawn = first
-        for batch in self.batches(self.epoch)[first:]:
-            self._drawn += 1
+        epoch, first = self._next or (self._place[0] + 1, 0)
+        self._next = self._finished = None
+        self._place = epoch, first
+        self._iterations += 1
+        this = self._iterations
+        for drawn, batch in enumerate(self.batches(epoch)[first:], first + 1):
+            if this == self._iterations:  # a newer one may have begun meanwhile
+                self._place = epoch, drawn
+                if self._next == (epoch, 0):
+                    self._next = None  # set_epoch came late, and meant this iteration
             yield batch.tolist()
-        self.epoch += 1
-        self._drawn = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration that of this epoch; from its start, unless already in it."""
-        if epoch != self.epoch:
-            self.epoch = epoch
-            self._start = self._drawn = 0
+        """Make the next iteration that of this epoch.
+
+        It begins at the epoch's start; after `load_state_dict`, if the state is of this epoch, at
+        the state's place, so that nothing is left of an epoch that was complete.
+        """
+        if self._next is None or self._next[0] != epoch:
+            self._next = epoch, len(self) if epoch == self._finished else 0
 
     def state_dict(self) -> dict[str, int]:
         """Where the drawing is: the seed, the epoch and the number of batches drawn in it.
 
-        A DataLoader with workers draws ahead of what the loop has used; such a loop counts its
-        own batches and puts its count in place of `"batch"`.
+        After an epoch's last batch it is the start of the next epoch. A DataLoader with workers
+        draws ahead of what the loop has used; such a loop counts its own epochs and batches and
+        puts its counts in place of `"epoch"` and `"batch"`.
         """
-        return {"seed": self.seed, "epoch": self.epoch, "batch": self._drawn}
+        epoch, drawn = self._next or self._place
+        if drawn == len(self):
+            epoch, drawn = epoch + 1, 0
+        return {"seed": self.seed, "epoch": epoch, "batch": drawn}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where `state_dict` was taken: the next iteration starts behind that batch."""
+        """Go on where `state_dict` was taken: the next iteration starts behind that batch.
+
+        Behind an epoch's last batch that is the next epoch.
+        """
         if state["seed"] != self.seed:
             raise ValueError(
                 f"the state was taken with seed {state['seed']}, this sampler has {self.seed}"
             )
         if not 0 <= state["batch"] <= len(self):
             raise ValueError(f"batch must be in [0, {len(self)}], got {state['batch']}")
-        self.epoch = state["epoch"]
-        self._start = self._drawn = state["batch"]
+        complete = state["batch"] == len(self)
+        self._finished = state["epoch"] if complete else None
+        self._next = (state["epoch"] + 1, 0) if complete else (state["epoch"], state["batch"])
 
     def batches(self, epoch: int) -> list[Int[Tensor, " batch"]]:
         """All of this rank's batches of an epoch, as image numbers."""
