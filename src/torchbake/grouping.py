@@ -1,10 +1,30 @@
 """Who is drawn with whom, and which groups share a place in a batch; used by the sampler."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch.utils.data import Sampler
 
 from ._shapes import Int, Tensor
+
+
+def class_numbers(labels: Any) -> Int[Tensor, " n"]:
+    """Labels as classes counted from 0, or ValueError."""
+    if isinstance(labels, Sampler):
+        raise ValueError(
+            f"labels must be whole numbers, got {type(labels).__name__}: if Lightning has put it "
+            "here, pass Trainer(use_distributed_sampler=False)"
+        )
+    try:
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"labels must be whole numbers, got {type(labels).__name__}") from None
+    if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex() or len(labels) == 0:
+        raise ValueError(
+            "labels must be whole numbers in one dimension, at least one, got shape "
+            f"{tuple(labels.shape)} of {labels.dtype}"
+        )
+    return labels.cpu().unique(return_inverse=True)[1]
 
 
 def epoch_order(

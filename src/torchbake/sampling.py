@@ -8,8 +8,9 @@ import torch.distributed as dist
 from torch.utils.data import Sampler
 
 from ._shapes import Int, Tensor
-from .grouping import epoch_order
+from .grouping import class_numbers, epoch_order
 from .randomness import generator_for
+from .sharding import check_divided_once
 
 
 class ClassGroupedBatchSampler(Sampler[list[int]]):
@@ -44,6 +45,11 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
     look for `set_epoch` at `.sampler` find it there too. Images are counted alike for every method
     by `images_per_epoch`.
 
+    Do not let a trainer divide the batches once more. With Accelerate, and so with the Hugging
+    Face Trainer, either leave the loader unprepared, or pass rank=0, world_size=1 and let it be
+    prepared; with Lightning, make the sampler in `train_dataloader` and pass the trainer
+    `use_distributed_sampler=False`.
+
     Args:
         labels: (n,) class numbers: integers in a tensor, an array or a sequence.
         batch_size: images a batch and rank, partners included.
@@ -56,6 +62,7 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
     Raises:
         ValueError: labels that are not whole numbers in one dimension, settings out of range, or
             `drop_last` with fewer images than one batch.
+        RuntimeError: when it is drawn from, if Accelerate divides the batches once more.
     """
 
     def __init__(
@@ -71,11 +78,12 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         drop_last: bool = False,
     ) -> None:
         distributed = dist.is_available() and dist.is_initialized()
+        self._alone_by_default = world_size is None and not distributed
         if world_size is None:
             world_size = dist.get_world_size() if distributed else 1
         if rank is None:
             rank = dist.get_rank() if distributed else 0
-        self._classes = _class_numbers(labels)
+        self._classes = class_numbers(labels)
         if partners < 0:
             raise ValueError(f"partners must be at least 0, got {partners}")
         if batch_size <= partners:
@@ -132,6 +140,7 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         return self.state_dict()["epoch"]
 
     def __iter__(self) -> Iterator[list[int]]:
+        check_divided_once(self.world_size, by_default=self._alone_by_default)
         epoch, first = self._next or (self._place[0] + 1, 0)
         self._next = self._finished = None
         self._place = epoch, first
@@ -139,10 +148,13 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         this = self._iterations
         for drawn, batch in enumerate(self.batches(epoch)[first:], first + 1):
             if this == self._iterations:  # a newer one may have begun meanwhile
-                self._place = epoch, drawn
-                if self._next == (epoch, 0):
-                    self._next = None  # set_epoch came late, and meant this iteration
+                self._move_to(epoch, drawn)
             yield batch.tolist()
+
+    def _move_to(self, epoch: int, drawn: int) -> None:
+        self._place = epoch, drawn
+        if self._next == (epoch, 0):
+            self._next = None  # set_epoch came late, and meant this iteration
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration that of this epoch.
@@ -226,16 +238,3 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
             for r in (self.rank, self.rank + 1)
         )
         return rest[start:end]
-
-
-def _class_numbers(labels: Any) -> Int[Tensor, " n"]:
-    try:
-        labels = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"labels must be whole numbers, got {type(labels).__name__}") from None
-    if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex() or len(labels) == 0:
-        raise ValueError(
-            "labels must be whole numbers in one dimension, at least one, got shape "
-            f"{tuple(labels.shape)} of {labels.dtype}"
-        )
-    return labels.cpu().unique(return_inverse=True)[1]
