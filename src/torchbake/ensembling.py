@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch.nn import functional as F
 
 from ._shapes import Float, Tensor
-from .checks import check_omega, check_positive, check_solver
+from .checks import check_group, check_omega, check_positive, check_solver
 from .propagation import start_targets
 from .solvers import Solver, by_lu, plain_steps, predicted_costs
 
@@ -114,9 +114,10 @@ def bake_targets(
         (n, c) targets for this rank's images, float32 (float64 for float64 inputs).
 
     Raises:
-        TypeError: an input is not floating point.
+        TypeError: an input is no tensor or not floating point, or `group` no process group.
         ValueError: shapes that do not fit, or a setting outside its range.
     """
+    check_group(group)
     finish = start_targets(
         logits,
         features,
