@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 
 from torchbake import ClassGroupedBatchSampler
 
@@ -226,6 +226,7 @@ def test_works_in_a_data_loader_with_workers():
         ({"labels": []}, "labels must be"),
         ({"labels": [[0, 1]]}, "one dimension"),
         ({"labels": ["cat"]}, "labels must be whole numbers, got list"),
+        ({"labels": SequentialSampler([])}, "got SequentialSampler: if Lightning"),
         ({"partners": -1}, "partners must be at least 0"),
         ({"partners": 4}, r"batch_size must have room for a group of partners \+ 1 = 5"),
         ({"epoch": "steps"}, 'epoch must be "images" or "anchors"'),

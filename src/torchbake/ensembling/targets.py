@@ -6,14 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 import torch.distributed as dist
 
-from .._checks import check_omega, check_positive
 from .._shapes import Float, Tensor
 from .affinity import AffinityRows, normalise_rows, score_pairs, weigh_symmetrically
+from .checks import check_group, check_inputs, check_settings
 from .exchange import Exchange
 from .plan import (
     SYMMETRIC_FROM,
     Solver,
-    check_solver,
     needs_float64,
     plan_paying_steps,
     plan_steps,
@@ -208,9 +207,10 @@ def bake_targets(
         (n, c) targets for this rank's images, float32 (float64 for float64 inputs).
 
     Raises:
-        TypeError: an input is not floating point.
+        TypeError: an input is no tensor or not floating point, or `group` no process group.
         ValueError: shapes that do not fit, or a setting outside its range.
     """
+    check_group(group)
     finish = start_targets(
         logits,
         features,
@@ -223,34 +223,3 @@ def bake_targets(
         equal_counts=equal_counts,
     )
     return finish()[1]
-
-
-def check_inputs(logits: Tensor, features: Tensor, *, alone: bool) -> None:
-    for name, value in (("logits", logits), ("features", features)):
-        if value.ndim != 2 or 0 in value.shape[0 if alone else 1 :]:
-            raise ValueError(
-                f"{name} must have two dimensions, none of them empty, got {tuple(value.shape)}"
-            )
-        if not value.is_floating_point():
-            raise TypeError(f"{name} must be floating point, got {value.dtype}")
-    if logits.shape[0] != features.shape[0]:
-        raise ValueError(
-            f"logits and features must be of the same images, got {len(logits)} rows of logits "
-            f"and {len(features)} of features"
-        )
-
-
-def check_settings(
-    temperature: float,
-    omega: float,
-    affinity_temperature: float,
-    solver: str,
-    gather_dtype: torch.dtype | None,
-) -> None:
-    """Raise ValueError for a setting outside its range."""
-    check_positive("temperature", temperature)
-    check_positive("affinity_temperature", affinity_temperature)
-    check_omega(omega)
-    check_solver(solver)
-    if gather_dtype is not None and not gather_dtype.is_floating_point:
-        raise ValueError(f"gather_dtype must be a floating type, got {gather_dtype}")

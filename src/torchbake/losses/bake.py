@@ -6,8 +6,10 @@ from torch import nn
 
 from .._checks import check_not_negative
 from .._shapes import Float, Tensor
+from ..ensembling.checks import check_group, check_settings
 from ..ensembling.plan import Solver
-from ..ensembling.targets import check_settings, start_targets
+from ..ensembling.targets import start_targets
+from .checks import check_batch
 from .distillation import cross_entropy
 from .known_gradient import self_distillation_loss
 
@@ -26,7 +28,8 @@ class BAKELoss(nn.Module):
         omega: ω in [0, 1), the share of the other images in the target. 0.5 in the paper.
         weight: λ ≥ 0, of the distillation term. 1 in the paper.
         affinity_temperature: T_a, above zero. 1 is the paper's; smaller is more local.
-        group: a process group whose ranks ensemble together.
+        group: a process group whose ranks ensemble together. `torch.distributed.group.WORLD` is
+            None, that is each rank alone, until `init_process_group` has been called.
         solver, gather_dtype, equal_counts: see `bake_targets`.
     """
 
@@ -45,6 +48,7 @@ class BAKELoss(nn.Module):
         super().__init__()
         check_settings(temperature, omega, affinity_temperature, solver, gather_dtype)
         check_not_negative("weight", weight)
+        check_group(group)
         self.temperature = temperature
         self.omega = omega
         self.weight = weight
@@ -69,6 +73,7 @@ class BAKELoss(nn.Module):
             logits, target, features: as for the call.
             omega, affinity_temperature: in place of the loss's own, for a schedule of them.
         """
+        check_batch(logits, target, features, alone=self.group is None)
         finish = start_targets(
             logits,
             features,
@@ -94,8 +99,18 @@ class BAKELoss(nn.Module):
 
         Args:
             logits: (n, c) class scores.
-            target: (n,) class numbers, or (n, c) class probabilities.
+            target: (n,) class numbers, or (n, c) class probabilities, whose rows sum to one.
             features: (n, d) pooled features before the classifier.
+
+        Logits and features are both (n, number), so that no shape tells when they are swapped.
+        It is noticed where features were computed from logits, by autograd's graph, and where the
+        target does not fit; not under torch.compile, without gradients, or for detached features.
+        Values are looked at on the CPU alone: on other devices the rows of class probabilities
+        are taken as they are.
+
+        Raises:
+            TypeError: an input is no tensor, or of a type that does not fit.
+            ValueError: shapes or values that do not fit, or logits and features swapped.
         """
         terms = self.terms(logits, target, features)
         return terms["cross_entropy"] + terms["distillation"]

@@ -9,7 +9,8 @@ from torch.utils.data import Sampler
 
 from .._shapes import Int, Tensor
 from ..randomness import make_generator
-from .grouping import arrange, draw_partner_offsets
+from .grouping import draw_order, number_classes
+from .sharding import check_divided_once
 
 
 class ClassGroupedBatchSampler(Sampler[list[int]]):
@@ -39,8 +40,15 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
     same number of batches. Without `drop_last` the last, smaller batch is divided among the
     ranks; has it fewer images than there are ranks, they are repeated so that none goes without.
 
-    The epoch's number moves on by itself when the last batch has been drawn, or is set by
-    `set_epoch`. Images are counted alike for every method by `images_per_epoch`.
+    A new iteration begins the next epoch when its first batch is drawn, whether or not the one
+    before came to its end, unless `set_epoch` or `load_state_dict` has said which. Trainers that
+    look for `set_epoch` at `.sampler` find it there too. Images are counted alike for every method
+    by `images_per_epoch`.
+
+    Do not let a trainer divide the batches once more. With Accelerate, and so with the Hugging
+    Face Trainer, either leave the loader unprepared, or pass rank=0, world_size=1 and let it be
+    prepared; with Lightning, make the sampler in `train_dataloader` and pass the trainer
+    `use_distributed_sampler=False`.
 
     Args:
         labels: (n,) class numbers: integers in a tensor, an array or a sequence.
@@ -54,6 +62,7 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
     Raises:
         ValueError: labels that are not whole numbers in one dimension, settings out of range, or
             `drop_last` with fewer images than one batch.
+        RuntimeError: when it is drawn from, if Accelerate divides the batches once more.
     """
 
     def __init__(
@@ -69,11 +78,12 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         drop_last: bool = False,
     ) -> None:
         distributed = dist.is_available() and dist.is_initialized()
+        self._alone_by_default = world_size is None and not distributed
         if world_size is None:
             world_size = dist.get_world_size() if distributed else 1
         if rank is None:
             rank = dist.get_rank() if distributed else 0
-        self._classes = _class_numbers(labels)
+        self._classes = number_classes(labels)
         if partners < 0:
             raise ValueError(f"partners must be at least 0, got {partners}")
         if batch_size <= partners:
@@ -92,13 +102,15 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         self.rank = rank
         self.world_size = world_size
         self.drop_last = drop_last
-        self.epoch = 0
-        self._start = self._drawn = 0
+        # What the next iteration begins with, where that has been said: (epoch, batches to skip).
+        self._next: tuple[int, int] | None = (0, 0)
+        self._finished: int | None = None  # an epoch that a loaded state calls complete
+        self._place = (0, 0)  # where the latest iteration is: (epoch, batches drawn)
+        self._iterations = 0
 
-        self._class_sizes = torch.bincount(self._classes)
         self._total = len(self._classes)
         if epoch == "anchors":
-            alone = int((self._class_sizes == 1).sum())
+            alone = int((self._classes.bincount() == 1).sum())
             self._total = (self._total - alone) * (partners + 1) + alone
         if len(self) == 0:
             raise ValueError(
@@ -117,39 +129,68 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         size = self.batch_size * self.world_size
         return self._total - self._total % size if self.drop_last else self._total
 
+    @property
+    def sampler(self) -> "ClassGroupedBatchSampler":
+        """This sampler: Lightning and Accelerate set the epoch of a `batch_sampler.sampler`."""
+        return self
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next batch."""
+        return self.state_dict()["epoch"]
+
     def __iter__(self) -> Iterator[list[int]]:
-        first, self._start = self._start, 0
-        self._drawn = first
-        for batch in self.batches(self.epoch)[first:]:
-            self._drawn += 1
+        check_divided_once(self.world_size, by_default=self._alone_by_default)
+        epoch, first = self._next or (self._place[0] + 1, 0)
+        self._next = self._finished = None
+        self._place = epoch, first
+        self._iterations += 1
+        this = self._iterations
+        for drawn, batch in enumerate(self.batches(epoch)[first:], first + 1):
+            if this == self._iterations:  # a newer one may have begun meanwhile
+                self._move_to(epoch, drawn)
             yield batch.tolist()
-        self.epoch += 1
-        self._drawn = 0
+
+    def _move_to(self, epoch: int, drawn: int) -> None:
+        self._place = epoch, drawn
+        if self._next == (epoch, 0):
+            self._next = None  # set_epoch came late, and meant this iteration
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration that of this epoch; from its start, unless already in it."""
-        if epoch != self.epoch:
-            self.epoch = epoch
-            self._start = self._drawn = 0
+        """Make the next iteration that of this epoch.
+
+        It begins at the epoch's start; after `load_state_dict`, if the state is of this epoch, at
+        the state's place, so that nothing is left of an epoch that was complete.
+        """
+        if self._next is None or self._next[0] != epoch:
+            self._next = epoch, len(self) if epoch == self._finished else 0
 
     def state_dict(self) -> dict[str, int]:
         """Where the drawing is: the seed, the epoch and the number of batches drawn in it.
 
-        A DataLoader with workers draws ahead of what the loop has used; such a loop counts its
-        own batches and puts its count in place of `"batch"`.
+        After an epoch's last batch it is the start of the next epoch. A DataLoader with workers
+        draws ahead of what the loop has used; such a loop counts its own epochs and batches and
+        puts its counts in place of `"epoch"` and `"batch"`.
         """
-        return {"seed": self.seed, "epoch": self.epoch, "batch": self._drawn}
+        epoch, drawn = self._next or self._place
+        if drawn == len(self):
+            epoch, drawn = epoch + 1, 0
+        return {"seed": self.seed, "epoch": epoch, "batch": drawn}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where `state_dict` was taken: the next iteration starts behind that batch."""
+        """Go on where `state_dict` was taken: the next iteration starts behind that batch.
+
+        Behind an epoch's last batch that is the next epoch.
+        """
         if state["seed"] != self.seed:
             raise ValueError(
                 f"the state was taken with seed {state['seed']}, this sampler has {self.seed}"
             )
         if not 0 <= state["batch"] <= len(self):
             raise ValueError(f"batch must be in [0, {len(self)}], got {state['batch']}")
-        self.epoch = state["epoch"]
-        self._start = self._drawn = state["batch"]
+        complete = state["batch"] == len(self)
+        self._finished = state["epoch"] if complete else None
+        self._next = (state["epoch"] + 1, 0) if complete else (state["epoch"], state["batch"])
 
     def batches(self, epoch: int) -> list[Int[Tensor, " batch"]]:
         """All of this rank's batches of an epoch, as image numbers."""
@@ -170,6 +211,10 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
             first = (counts.cumsum(0) - counts).repeat_interleave(counts)
             before[by_image] = torch.arange(len(order)) - first
         return list(zip(self._cut(order), self._cut(before), strict=True))
+
+    def _order(self, epoch: int) -> Int[Tensor, " images"]:
+        generator = make_generator("batches", self.seed, epoch)
+        return draw_order(self._classes, self.partners, self.kind, generator)
 
     def _cut(self, order: Int[Tensor, " images"]) -> list[Int[Tensor, " batch"]]:
         step = self.batch_size * self.world_size
@@ -193,57 +238,3 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
             for r in (self.rank, self.rank + 1)
         )
         return rest[start:end]
-
-    def _order(self, epoch: int) -> Int[Tensor, " images"]:
-        """The images of an epoch, groups contiguous, as they are cut into batches."""
-        generator = make_generator("batches", self.seed, epoch)
-        size = self.partners + 1
-        shuffled = torch.randperm(len(self._classes), generator=generator)
-        by_class = shuffled[self._classes[shuffled].argsort(stable=True)]
-        if size == 1:
-            return shuffled
-        sizes = self._class_sizes
-        starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-        position = torch.arange(len(by_class)) - starts
-        sizes = sizes.repeat_interleave(sizes)
-        # One group a row, -1 where it is smaller.
-        if self.kind == "images":
-            first = (position % size == 0).nonzero()[:, 0]
-            lengths = (sizes - position)[first].clamp(max=size)
-            column = torch.arange(size)
-            groups = by_class[(first[:, None] + column).clamp(max=len(by_class) - 1)]
-            groups = groups.masked_fill(column >= lengths[:, None], -1)
-        else:
-            lengths = torch.where(sizes == 1, 1, size)
-            around = position[:, None] + draw_partner_offsets(sizes - 1, self.partners, generator)
-            around -= (around >= sizes[:, None]) * sizes[:, None]
-            partners = by_class[around.add_(starts[:, None])]
-            partners[lengths == 1] = -1
-            groups = torch.cat([by_class[:, None], partners], dim=1)
-        groups = torch.cat([groups, torch.full((1, size), -1)])
-        places, left = arrange(lengths, size, generator)
-        members = torch.cat([groups[places].flatten(), groups[left].flatten()])
-        members = members[members >= 0]
-        # The places of whole groups, shuffled. The last images, which fill none, change seats with
-        # as many of a random place, so that it is not always the same ones that come last.
-        rest = len(members) % size
-        rows = members[: len(members) - rest].view(-1, size)
-        rows = rows[torch.randperm(len(rows), generator=generator)]
-        last = members[len(members) - rest :]
-        if rest and len(rows):
-            row = int(torch.randint(len(rows), (), generator=generator))
-            last, rows[row, :rest] = rows[row, :rest].clone(), last
-        return torch.cat([rows.flatten(), last])
-
-
-def _class_numbers(labels: Any) -> Int[Tensor, " n"]:
-    try:
-        labels = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"labels must be whole numbers, got {type(labels).__name__}") from None
-    if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex() or len(labels) == 0:
-        raise ValueError(
-            "labels must be whole numbers in one dimension, at least one, got shape "
-            f"{tuple(labels.shape)} of {labels.dtype}"
-        )
-    return labels.cpu().unique(return_inverse=True)[1]
