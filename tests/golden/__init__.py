@@ -16,10 +16,11 @@ Integers must be the same. Losses may differ by 5e-4 of their size in the first 
 2e-2 in the thirtieth, targets by 2e-6, a summary of pixels by 1e-3 (streamed: 2e-2, as resizing
 rounds otherwise without AVX2, and its losses five times the others').
 
-Measured on one AMD EPYC with AVX2, torch 2.15: two processes with one thread gave the same numbers
-to the last digit. Without AVX2 (ATEN_CPU_CAPABILITY=default) losses differed by up to 5e-5 in
-the first five steps and 3e-3 in thirty (CIFAR-100; the digits 9e-4; streamed 7e-4 and 3e-3), the
-pixels' summaries by 9e-3 (streamed; others not at all) and targets by 2e-9. With two threads losses
-differed by up to 5e-5 and 1.3e-3. AVX-512 and other makers' processors were not at hand.
-Runs have a learning rate of 0.02: at the recipe's 0.1 the same comparisons gave up to 5e-2.
+Measured on one AMD EPYC with AVX2, torch 2.15, on the nine cases of digits that differed most, on
+CIFAR-100 and on streamed files. One thread gave the same numbers again in another process. Without
+AVX2 (ATEN_CPU_CAPABILITY=default) losses differed in the first five steps, and in all thirty, by up
+to 2e-5 and 9e-4 on the digits, 3e-6 and 2.4e-3 on CIFAR-100, 7e-4 and 2.7e-3 streamed; summaries of
+streamed pixels by 9e-3, of others not at all; targets by 2e-9. With two threads: 5e-5 and 1.3e-3 on
+the digits (the others were not measured). AVX-512 and other makers' processors were not at hand.
+Runs have a learning rate of 0.02: at the recipe's 0.1 losses differed by up to 5e-2.
 """

@@ -32,9 +32,9 @@ def on_digits_with_method(name, folder):
     """Each method with its own settings; teachers are trained first, all alike."""
     settings = [("method", name)]
     if name in ("kd", "tf-kd-self"):
-        settings.append(("method.teacher", teacher_folder(folder, 0)))
+        settings.append(("method.teacher", teacher_folder(0)))
     if name == "kd-ensemble":
-        teachers = [teacher_folder(folder, seed) for seed in (0, 1)]
+        teachers = [teacher_folder(seed) for seed in (0, 1)]
         settings.append(("method.teachers", json.dumps(teachers)))
     return on_digits(folder, *settings)
 
@@ -122,10 +122,10 @@ def targets(folder):
     record = {}
     for n in (64, 300):
         logits, features = made_batch(n, classes=100, size=32)
-        for sharpness in (1, 0.05):
+        for sharpness in (1.0, 0.05):
             for omega in (0.5, 0.9):
                 for solver in ("auto", "fixed_point", "direct"):
-                    record[f"N {n}, T_a {sharpness}, omega {omega}, {solver}"] = record_targets(
+                    record[f"N {n}, T_a {sharpness:g}, omega {omega}, {solver}"] = record_targets(
                         logits, features, affinity_temperature=sharpness, omega=omega, solver=solver
                     )
     return record

@@ -6,8 +6,10 @@ losses. So nothing here depends on how the loop is cut into functions, or on wha
 
 import hashlib
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from rich.console import Console
@@ -94,8 +96,8 @@ def record_resume(name, folder, *settings, stop, every):
     one, other = (load_file(folder / run / "model.safetensors") for run in ("whole", "cut"))
     return {
         "losses": cut,
-        "steps": len(cut),
-        "steps_that_differ": [n for n, pair in enumerate(zip(whole, cut)) if pair[0] != pair[1]],
+        "steps": [len(whole), len(cut)],
+        "steps_that_differ": [n for n in range(min(len(whole), len(cut))) if whole[n] != cut[n]],
         "weights_that_differ": sorted(
             key for key in one.keys() | other.keys() if not torch.equal(one[key], other[key])
         ),
@@ -159,9 +161,15 @@ def method_names():
     return list(METHODS)
 
 
-def teacher_folder(root, seed):
+@cache
+def teachers_root():
+    """A folder for the teachers of all cases, which goes when the process does."""
+    return TemporaryDirectory(prefix="golden-teachers-")
+
+
+def teacher_folder(seed):
     """A run folder of cross-entropy on the digits, for methods that need a trained network."""
-    folder = Path(root) / f"teacher-{seed}"
+    folder = Path(teachers_root().name) / f"teacher-{seed}"
     if not folder.exists():
         train_run("digits/cross-entropy", folder, ("seed", str(seed)))
     return str(folder)
