@@ -188,6 +188,9 @@ def _check_combinations(recipe: Recipe, method: Method) -> None:
         raise UserError("data.mean: give data.mean and data.std, or neither")
     if training.cuda_graphs and not training.compile:
         raise UserError("training.cuda_graphs: needs training.compile, which does the recording")
+    if training.cuda_graphs and training.accumulate > 1:
+        # Replaying a graph overwrites the gradients that the last part left in its memory.
+        raise UserError("training.cuda_graphs: needs training.accumulate 1")
     if recipe.model.classifier is not None and recipe.model.features is not None:
         raise UserError("model.features: name either model.classifier or model.features")
 
