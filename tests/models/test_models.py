@@ -128,8 +128,7 @@ def test_compiles_as_one_graph(tmp_path):
     run_python(
         """
         import torch
-        from torchbake.models import create
-from torchbake.models.create import create_model
+        from torchbake.models.create import create_model
         model, images = create_model("resnet20", 10, image_size=32), torch.randn(2, 3, 32, 32)
         compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
         torch.testing.assert_close(compiled(images), model(images))
