@@ -146,7 +146,7 @@ class Patch:
     def setattr(self, module, name, value):
         setattr(module, name, value)
 
-loop.joined_ranks = joined
+loop.join_ranks = joined
 update, set_up = loop.update, loop.set_up
 for name, overrides in json.loads(Path("settings.json").read_text()).items():
     settings = recipe(*map(tuple, overrides))
