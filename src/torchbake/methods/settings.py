@@ -4,14 +4,13 @@ Recipes and direct calls from Python are checked here alike.
 """
 
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import wraps
 from inspect import Parameter, signature
 from typing import Any
 
 import pydantic
 
 
-@cache
 def make_settings_model(method: Callable[..., Any]) -> type[pydantic.BaseModel]:
     """A model of a method's settings: their types, ranges (see `ranges`) and defaults.
 
