@@ -62,7 +62,12 @@ def test_another_method_brings_its_own_settings():
         ("method.name.x", "3", "^method.name: unknown method"),
         ("method", "bak", "^method.name: unknown method 'bak'; did you mean 'bake'"),
         ("method.omga", "0.5", "^method.omga: unknown key; did you mean 'method.omega'"),
-        ("method.omega", "1.5", r"^method.omega must be in \[0, 1\), got 1.5$"),
+        ("method.omega", "1.5", "^method.omega: input should be less than 1, got 1.5$"),
+        (
+            "method.memory",
+            "9",
+            "^method.memory: unknown key of 'bake'; it belongs to bake-variants$",
+        ),
         ("method.partners", "many", "^method.partners: input should be a valid integer"),
         ("training.batch_size", "3", r"^training.batch_size: 3 images .*partners \+ 1 = 4"),
         ("training.accumulate", "5", "^training.batch_size: 64 images in 5 part"),

@@ -3,6 +3,7 @@
 from ..batch import Batch
 from .bake import BAKE
 from .bake_plus import BAKEPlus
+from .bake_variants import BAKEVariants
 from .base import Method, Step, Task
 from .byot import BYOT
 from .cross_entropy import CrossEntropy
@@ -22,6 +23,7 @@ from .tf_kd import TfKDSelf, TfKDVirtual
 METHODS: dict[str, type[Method]] = {
     "bake": BAKE,
     "bake-plus": BAKEPlus,
+    "bake-variants": BAKEVariants,
     "byot": BYOT,
     "cross-entropy": CrossEntropy,
     "cs-kd": CSKD,

@@ -1,6 +1,5 @@
 """Recipes as YAML: shipped ones, files of one's own that extend them, and dotted overrides."""
 
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from importlib.resources import files
@@ -12,6 +11,7 @@ import yaml
 
 from ..errors import UserError, did_you_mean
 from ..methods import METHODS, Method
+from ..methods.settings import make_settings_model
 from ..recipe import Recipe
 
 Overlay = dict[str, Any]
@@ -80,16 +80,32 @@ def _check_method(section: Mapping[str, Any]) -> Overlay:
     if not isinstance(name, str) or name not in METHODS:
         hint = did_you_mean(str(name), METHODS) or f"; known: {', '.join(sorted(METHODS))}"
         raise UserError(f"method.name: unknown method {name!r}{hint}")
-    parameters = inspect.signature(METHODS[name]).parameters
-    arguments: dict[str, Any] = {k: (p.annotation, p.default) for k, p in parameters.items()}
-    model: Any = pydantic.create_model("Settings", __config__={"extra": "forbid"}, **arguments)
+    model = make_settings_model(METHODS[name])
     try:
         settings = model.model_validate({k: v for k, v in section.items() if k != "name"})
     except pydantic.ValidationError as error:
-        known = [f"method.{key}" for key in ("name", *arguments)]
-        lines = [_explain(e, known, "method") for e in error.errors()]
+        known = [f"method.{key}" for key in ("name", *model.model_fields)]
+        lines = [
+            _explain_elsewhere(name, e) or _explain(e, known, "method") for e in error.errors()
+        ]
         raise UserError("\n".join(lines)) from None
     return {"name": name, **settings.model_dump()}
+
+
+def _explain_elsewhere(name: str, error: Any) -> str | None:
+    """One line for a setting that a method of the same kind has, such as `bake-variants`."""
+    if error["type"] != "extra_forbidden":
+        return None
+    method, key = METHODS[name], error["loc"][0]
+    owners = [
+        other
+        for other, kind in METHODS.items()
+        if (issubclass(kind, method) or issubclass(method, kind))
+        and key in make_settings_model(kind).model_fields
+    ]
+    if not owners:
+        return None
+    return f"method.{key}: unknown key of '{name}'; it belongs to {' and '.join(owners)}"
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -1,6 +1,6 @@
-"""What the inputs and settings of ensembling may be.
+"""What the inputs of ensembling may be.
 
-Checks read shapes and types alone, so that no process waits for its device.
+The checks read shapes and types alone, so that no process waits for its device.
 """
 
 from typing import Any
@@ -8,12 +8,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from .._checks import check_omega, check_positive
 from .._shapes import Tensor
-from .plan import check_solver
 
 
 def check_inputs(logits: Tensor, features: Tensor, *, alone: bool) -> None:
+    """Raise TypeError or ValueError for what cannot be the logits and features of a batch.
+
+    Args:
+        alone: there are no other ranks, so that the batch must have images.
+    """
     for name, value in (("logits", logits), ("features", features)):
         check_tensor(name, value)
         if value.ndim != 2 or 0 in value.shape[0 if alone else 1 :]:
@@ -39,32 +42,17 @@ _POOLED = {
 
 
 def check_tensor(name: str, value: Any) -> None:
+    """Raise TypeError for what is no tensor."""
     if not isinstance(value, torch.Tensor):
         part = ": pass its .logits" if name == "logits" and hasattr(value, "logits") else ""
         raise TypeError(f"{name} must be a tensor, got {type(value).__name__}{part}")
 
 
 def check_group(group: Any) -> None:
-    """Raise TypeError for what is no process group."""
+    """Raise TypeError for what is neither a process group nor None."""
     if group is None or (dist.is_available() and isinstance(group, dist.ProcessGroup)):
         return
     raise TypeError(
         f"group must be a torch.distributed process group or None, got {group!r}; that of all "
         "ranks is torch.distributed.group.WORLD"
     )
-
-
-def check_settings(
-    temperature: float,
-    omega: float,
-    affinity_temperature: float,
-    solver: str,
-    gather_dtype: torch.dtype | None,
-) -> None:
-    """Raise ValueError for a setting outside its range."""
-    check_positive("temperature", temperature)
-    check_positive("affinity_temperature", affinity_temperature)
-    check_omega(omega)
-    check_solver(solver)
-    if gather_dtype is not None and not gather_dtype.is_floating_point:
-        raise ValueError(f"gather_dtype must be a floating type, got {gather_dtype}")
