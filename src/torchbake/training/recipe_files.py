@@ -2,25 +2,22 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 import yaml
 
 from ..errors import UserError, did_you_mean
-from ..methods import METHODS, Method
+from ..methods import METHODS
+from ..methods.outline import read_defaults
 from ..methods.settings import make_settings_model
 from ..recipe import Recipe
+from .named_recipes import find_named, list_recipes
+from .overlays import Overlay, merge_overlays
 
-Overlay = dict[str, Any]
-
-
-def list_recipes() -> list[str]:
-    """The names of the recipes that are shipped with the package."""
-    root = Path(str(files("torchbake") / "recipes"))
-    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
+if TYPE_CHECKING:
+    from ..methods import Method
 
 
 def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
@@ -43,25 +40,32 @@ def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
             value = text
         for part in reversed(key.split(".")):
             value = {part: value}
-        overlay = _merge(overlay, value)
+        overlay = merge_overlays(overlay, value)
     return make_recipe(overlay)
 
 
 def make_recipe(overlay: Mapping[str, Any]) -> Recipe:
     """A recipe from nested dictionaries, checked; what is missing has its default."""
-    adapter = pydantic.TypeAdapter(Recipe)
-    try:
-        recipe = adapter.validate_python(overlay)
-    except pydantic.ValidationError as error:
-        raise UserError(
-            "\n".join(_explain(e, _list_keys(Recipe)) for e in error.errors())
-        ) from None
+    recipe = _check_sections(overlay)
     recipe = replace(recipe, method=_check_method(recipe.method))
     _check_combinations(recipe, make_method(recipe.method))
     return recipe
 
 
-def make_method(section: Mapping[str, Any]) -> Method:
+def preview_recipe(name: str) -> Recipe:
+    """A shipped recipe as `load_recipe` gives it, if possible without importing its method.
+
+    So it can be printed without waiting for torch. A test holds that shipped recipes are valid.
+    """
+    recipe = _check_sections(find_named()[name].make_overlay())
+    defaults = read_defaults(recipe.method["name"])
+    if defaults is None:
+        return load_recipe(name)
+    method = {"name": recipe.method["name"]}
+    return replace(recipe, method={**method, **defaults, **recipe.method})
+
+
+def make_method(section: Mapping[str, Any]) -> "Method":
     """The method that a recipe's `method` section describes.
 
     Raises:
@@ -72,6 +76,16 @@ def make_method(section: Mapping[str, Any]) -> Method:
         return METHODS[settings.pop("name")](**settings)
     except ValueError as error:
         raise UserError(f"method.{error}") from None
+
+
+def _check_sections(overlay: Mapping[str, Any]) -> Recipe:
+    """A recipe with all its keys checked, but those of its method."""
+    try:
+        return pydantic.TypeAdapter(Recipe).validate_python(overlay)
+    except pydantic.ValidationError as error:
+        raise UserError(
+            "\n".join(_explain(e, _list_keys(Recipe)) for e in error.errors())
+        ) from None
 
 
 def _check_method(section: Mapping[str, Any]) -> Overlay:
@@ -115,6 +129,8 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
+    if name in find_named():
+        return find_named()[name].make_overlay()
     path = _locate(name, readers[-1].parent if readers else None)
     if path in readers:
         raise UserError(f"{path}: extends itself")
@@ -131,13 +147,11 @@ def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
         raise UserError(f"{path}: expected a mapping of keys such as 'method:'")
     base = content.pop("extends", None)
     below = {} if base is None else _read(str(base), (*readers, path))
-    return _merge(below, content)
+    return merge_overlays(below, content)
 
 
 def _locate(name: str, beside: Path | None) -> Path:
-    """The file of a shipped recipe's name, or of a path (relative to the file that names it)."""
-    if name in list_recipes():
-        return Path(str(files("torchbake") / "recipes" / f"{name}.yaml"))
+    """The file of a path, relative to the file that names it."""
     path = (beside or Path()) / name
     if path.is_file():
         return path.resolve()
@@ -147,28 +161,7 @@ def _locate(name: str, beside: Path | None) -> Path:
     raise UserError(f"unknown recipe '{name}'{hint}")
 
 
-def _merge(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
-    """`overlay` over `base`; a scalar in place of a section is its name."""
-    merged = dict(base)
-    for key, value in overlay.items():
-        below = merged.get(key)
-        section = isinstance(below, dict) or key in _SECTIONS_WITH_NAME
-        if not path and section and isinstance(value, str):
-            value = {"name": value}
-        if isinstance(value, dict):
-            below = below if isinstance(below, dict) else {}
-            if (
-                not path
-                and key == "method"
-                and value.get("name", below.get("name")) != below.get("name")
-            ):
-                below = {}  # another method has other settings
-            value = _merge(below, value, f"{path}{key}.")
-        merged[key] = value
-    return merged
-
-
-def _check_combinations(recipe: Recipe, method: Method) -> None:
+def _check_combinations(recipe: Recipe, method: "Method") -> None:
     training, data, schedule = recipe.training, recipe.data, recipe.schedule
     part, rest = divmod(training.batch_size, training.accumulate)
     if rest or part <= method.partners:
@@ -248,8 +241,3 @@ def _convert_tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _convert_tuples(v) for k, v in value.items()}
     return [_convert_tuples(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-_SECTIONS_WITH_NAME = [
-    f.name for f in fields(Recipe) if f.name not in ("description", "seed", "training")
-]

@@ -70,6 +70,10 @@ def make_cifar_opener(name: str) -> Callable[[str, "DataRecipe"], Source]:
     return open_cifar
 
 
+open_cifar10 = make_cifar_opener("CIFAR10")
+open_cifar100 = make_cifar_opener("CIFAR100")
+
+
 def _make_split(
     pixels: UInt8[Tensor, "n ch h w"], labels: Int[Tensor, " n"], recipe: "DataRecipe"
 ) -> Split:
