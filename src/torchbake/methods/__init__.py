@@ -3,7 +3,7 @@
 from ..batch import Batch
 from .bake import BAKE
 from .bake_plus import BAKEPlus
-from .base import Method, Step, Task
+from .base import Method, Step, Task, gather_rows
 from .byot import BYOT
 from .cross_entropy import CrossEntropy
 from .cs_kd import CSKD
@@ -40,4 +40,12 @@ METHODS: dict[str, type[Method]] = {
     "tf-kd-virtual": TfKDVirtual,
 }
 
-__all__ = ["METHODS", "Batch", "Method", "Step", "Task", *(m.__name__ for m in METHODS.values())]
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Method",
+    "Step",
+    "Task",
+    "gather_rows",
+    *(m.__name__ for m in METHODS.values()),
+]

@@ -1,6 +1,5 @@
 """Recipes as YAML: shipped ones, files of one's own that extend them, and dotted overrides."""
 
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from importlib.resources import files
@@ -10,8 +9,10 @@ from typing import Any
 import pydantic
 import yaml
 
+from .._own_code import explain_error
 from ..errors import UserError, did_you_mean
 from ..methods import METHODS, Method
+from ..methods.find import find_method, read_settings
 from ..recipe import Recipe
 
 Overlay = dict[str, Any]
@@ -68,21 +69,26 @@ def make_method(section: Mapping[str, Any]) -> Method:
         UserError: an unknown method or setting, or a value of the wrong type or out of range.
     """
     settings = _check_method(section)
+    name = settings.pop("name")
     try:
-        return METHODS[settings.pop("name")](**settings)
+        return find_method(name)(**settings)
     except ValueError as error:
         raise UserError(f"method.{error}") from None
+    except Exception as error:
+        if ":" not in name:
+            raise
+        raise UserError(f"method.name: '{name}' cannot be made: {explain_error(error)}") from error
 
 
 def _check_method(section: Mapping[str, Any]) -> Overlay:
     """The section with its values checked against the method's signature, defaults filled in."""
     name = section.get("name")
-    if not isinstance(name, str) or name not in METHODS:
-        hint = did_you_mean(str(name), METHODS) or f"; known: {', '.join(sorted(METHODS))}"
-        raise UserError(f"method.name: unknown method {name!r}{hint}")
-    parameters = inspect.signature(METHODS[name]).parameters
-    arguments: dict[str, Any] = {k: (p.annotation, p.default) for k, p in parameters.items()}
-    model: Any = pydantic.create_model("Settings", __config__={"extra": "forbid"}, **arguments)
+    arguments = read_settings(find_method(name), str(name))
+    kinds: Any = arguments
+    try:
+        model = pydantic.create_model("Settings", __config__={"extra": "forbid"}, **kinds)
+    except pydantic.PydanticUserError as error:
+        raise UserError(f"method.name: '{name}': the type of a setting: {error.message}") from None
     try:
         settings = model.model_validate({k: v for k, v in section.items() if k != "name"})
     except pydantic.ValidationError as error:
