@@ -34,10 +34,10 @@ def import_object(name: str, key: str, hint: str = "") -> Any:
     except Exception as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and f"{module_name}.".startswith(f"{missing}."):
-            raise UserError(
-                f"{key}: '{name}': there is no module '{missing}' in {here} or among those "
-                f"installed{hint}"
-            ) from None
+            where = f" in {here} or among those installed{hint}"
+            if missing.endswith(".py"):
+                where = "; leave out the .py"
+            raise UserError(f"{key}: '{name}': there is no module '{missing}'{where}") from None
         raise UserError(f"{key}: '{name}' cannot be imported: {explain_error(error)}") from error
     finally:
         sys.path.remove(here)

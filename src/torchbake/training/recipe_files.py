@@ -88,7 +88,8 @@ def _check_method(section: Mapping[str, Any]) -> Overlay:
     try:
         model = pydantic.create_model("Settings", __config__={"extra": "forbid"}, **kinds)
     except pydantic.PydanticUserError as error:
-        raise UserError(f"method.name: '{name}': the type of a setting: {error.message}") from None
+        reason = error.message.splitlines()[0]
+        raise UserError(f"method.name: '{name}': the type of a setting: {reason}") from None
     try:
         settings = model.model_validate({k: v for k, v in section.items() if k != "name"})
     except pydantic.ValidationError as error:

@@ -116,7 +116,7 @@ def _read_pixels(images: Any, axes: int, what: str) -> UInt8[Tensor, "*n ch h w"
 
 def _read_labels(labels: Any, count: int) -> Int[Tensor, " n"]:
     try:
-        numbers = torch.as_tensor(labels)
+        numbers = torch.as_tensor(labels) if len(labels) else torch.zeros(0, dtype=torch.int64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"labels: expected class numbers: {error}") from None
     if numbers.ndim != 1 or numbers.is_floating_point() or numbers.dtype == torch.bool:
