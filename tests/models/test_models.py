@@ -1,4 +1,6 @@
 import copy
+import sys
+import types
 
 import pytest
 import torch
@@ -80,15 +82,18 @@ def test_a_network_of_ones_own_says_where_its_features_are():
 
 
 def test_a_network_of_ones_own_by_import_path(monkeypatch):
-    monkeypatch.setattr(
-        "torchbake.models.create._import_object", lambda name: lambda num_classes: Own()
-    )
+    module = types.ModuleType("nets")
+    module.Own = lambda num_classes: Own()
+    module.nothing = lambda num_classes: None
+    monkeypatch.setitem(sys.modules, "nets", module)
     model = create_model("nets:Own", 4, image_size=8, classifier="head")
     assert model(torch.randn(1, 3, 8, 8)).features.shape == (1, 6)
     with pytest.raises(UserError, match="name its classifier or features layer"):
         create_model("nets:Own", 4, image_size=8)
     with pytest.raises(UserError, match=r"gave logits \(1, 4\), expected \(1, 5\)"):
         create_model("nets:Own", 5, image_size=8, classifier="head")
+    with pytest.raises(UserError, match=r"is no network: expected a torch.nn.Module, got None"):
+        create_model("nets:nothing", 5)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,7 @@ def test_a_network_of_ones_own_by_import_path(monkeypatch):
         (lambda: create_model("deit_tiny_distilled_patch16_224", 10), "gives no features"),
         (lambda: create_model("resnet20", 10, pretrained=True), "takes no pretrained"),
         (lambda: create_model("vit_tiny_patch16_224", 10, image_size=32), "fails on 3 × 32 × 32"),
-        (lambda: create_model("nowhere:Net", 10), "cannot be made: No module named 'nowhere'"),
+        (lambda: create_model("nowhere:Net", 10), "there is no module 'nowhere'"),
         (
             lambda: Classifier(Own(), classifier="haed"),
             "no layer named 'haed'; did you mean 'head'",

@@ -79,7 +79,8 @@ def run(options: argparse.Namespace) -> None:
             )
         if other.method["name"] == recipe.method["name"]:
             raise UserError(f"--baseline: the run itself uses {other.method['name']}")
-        runs.append((out.with_name(f"{out.name}-{other.method['name']}"), other))
+        beside = f"{out.name}-{other.method['name'].replace(':', ',')}"
+        runs.append((out.with_name(beside), other))
     _train_all(runs, resume=options.resume, overwrite=options.overwrite)
 
 

@@ -52,7 +52,7 @@ _CLASSES = {
 }
 METHODS: LazyClasses["Method"] = LazyClasses(__name__, _CLASSES)
 
-_HOMES = {"Batch": "base", "Method": "base", "Step": "base", "Task": "base"}
+_HOMES = {"Batch": "base", "Method": "base", "Step": "base", "Task": "base", "gather_rows": "base"}
 for _home in _CLASSES.values():
     _module, _, _class = _home.partition(":")
     _HOMES[_class] = _module

@@ -1,12 +1,11 @@
 """Any classification network as one forward to (features, logits)."""
 
-import importlib
-import sys
 from typing import Any
 
 import torch
 from torch import nn
 
+from .._own_code import explain_error, import_object
 from ..errors import UserError, did_you_mean
 from .classifier import Classifier
 from .networks import NETWORKS
@@ -52,7 +51,7 @@ def create_model(
         raise UserError(f"model '{name}' is not timm's: it takes no pretrained and no drop_rate")
     try:
         if own:
-            network = _import_object(name)(num_classes)
+            network = import_object(name, "model.name")(num_classes)
         elif name in NETWORKS:
             network = NETWORKS[name](num_classes, in_chans)
         else:
@@ -70,7 +69,12 @@ def create_model(
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"model '{name}' cannot be made: {_first_line(error)}") from error
+        reason = explain_error(error) if own else _first_line(error)
+        raise UserError(f"model '{name}' cannot be made: {reason}") from error
+    if own and not isinstance(network, nn.Module):
+        raise UserError(
+            f"model '{name}' is no network: expected a torch.nn.Module, got {network!r}"
+        )
     if classifier is None and features is None:
         classifier = _find_classifier(network, num_classes)
         if classifier is None:
@@ -81,16 +85,6 @@ def create_model(
     model = Classifier(network, classifier=classifier, features=features)
     _try_once(model, name, num_classes, (1, in_chans, image_size, image_size))
     return model
-
-
-def _import_object(name: str) -> Any:
-    """What `module:callable` names; modules in the working directory count."""
-    module, _, attribute = name.partition(":")
-    sys.path.insert(0, "")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    finally:
-        sys.path.remove("")
 
 
 def _find_classifier(network: nn.Module, num_classes: int) -> str | None:
@@ -115,7 +109,8 @@ def _try_once(model: Classifier, name: str, num_classes: int, shape: tuple[int, 
             _, logits = model.eval()(torch.zeros(shape))
     except Exception as error:
         size = " × ".join(map(str, shape[1:]))
-        raise UserError(f"model '{name}' fails on {size} images: {_first_line(error)}") from error
+        reason = explain_error(error) if ":" in name else _first_line(error)
+        raise UserError(f"model '{name}' fails on {size} images: {reason}") from error
     if logits.shape != (1, num_classes):
         raise UserError(
             f"model '{name}' gave logits {tuple(logits.shape)}, expected (1, {num_classes})"

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 import yaml
 
+from .._own_code import explain_error
 from ..errors import UserError, did_you_mean
 from ..methods import METHODS
+from ..methods.find import find_method, read_settings
 from ..methods.outline import read_defaults
 from ..methods.settings import make_settings_model
 from ..recipe import Recipe
@@ -72,10 +74,15 @@ def make_method(section: Mapping[str, Any]) -> "Method":
         UserError: an unknown method or setting, or a value of the wrong type or out of range.
     """
     settings = _check_method(section)
+    name = settings.pop("name")
     try:
-        return METHODS[settings.pop("name")](**settings)
+        return find_method(name)(**settings)
     except ValueError as error:
         raise UserError(f"method.{error}") from None
+    except Exception as error:
+        if ":" not in name:
+            raise
+        raise UserError(f"method.name: '{name}' cannot be made: {explain_error(error)}") from error
 
 
 def _check_sections(overlay: Mapping[str, Any]) -> Recipe:
@@ -91,26 +98,25 @@ def _check_sections(overlay: Mapping[str, Any]) -> Recipe:
 def _check_method(section: Mapping[str, Any]) -> Overlay:
     """The section with its values checked against the method's signature, defaults filled in."""
     name = section.get("name")
-    if not isinstance(name, str) or name not in METHODS:
-        hint = did_you_mean(str(name), METHODS) or f"; known: {', '.join(sorted(METHODS))}"
-        raise UserError(f"method.name: unknown method {name!r}{hint}")
-    model = make_settings_model(METHODS[name])
+    method = find_method(name)
+    model = read_settings(method, str(name))
     try:
         settings = model.model_validate({k: v for k, v in section.items() if k != "name"})
     except pydantic.ValidationError as error:
         known = [f"method.{key}" for key in ("name", *model.model_fields)]
         lines = [
-            _explain_elsewhere(name, e) or _explain(e, known, "method") for e in error.errors()
+            _explain_elsewhere(str(name), method, e) or _explain(e, known, "method")
+            for e in error.errors()
         ]
         raise UserError("\n".join(lines)) from None
     return {"name": name, **settings.model_dump()}
 
 
-def _explain_elsewhere(name: str, error: Any) -> str | None:
+def _explain_elsewhere(name: str, method: "type[Method]", error: Any) -> str | None:
     """One line for a setting that a method of the same kind has, such as `bake-variants`."""
     if error["type"] != "extra_forbidden":
         return None
-    method, key = METHODS[name], error["loc"][0]
+    key = error["loc"][0]
     owners = [
         other
         for other, kind in METHODS.items()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import UserError
-from ...methods import METHODS
+from ...methods.find import find_method
 from ...recipe import Recipe
 from ...training.run_folder import FREE_KEYS, RunFolder, flatten_recipe
 
@@ -134,7 +134,7 @@ def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> li
 
 def label_method(recipe: Recipe) -> list[str]:
     """The method's name and its settings that are not the default."""
-    defaults = signature(METHODS[recipe.method["name"]]).parameters
+    defaults = signature(find_method(recipe.method["name"])).parameters
     settings = [
         f"{key}={value}"
         for key, value in recipe.method.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...methods import METHODS
+from ...methods.find import find_method
 from ...recipe import Recipe
 from ...training.recipe_files import load_recipe, make_method
 from ...training.run_folder import RunFolder
@@ -36,9 +37,10 @@ def plan_runs(
 
     Args:
         name, overrides: the recipe, see `load_recipe`.
-        variants: a method's name, with settings of its own after colons, `bake:omega=0.9`; a
-            setting with a dot is any key of the recipe, `bake:data.cutmix=1`. What needs a
-            teacher and names none is taught by the runs of cross-entropy.
+        variants: a method's name, with settings of its own after colons, `bake:omega=0.9` or
+            `mymodule:MyMethod:strength=2`; a setting with a dot is any key of the recipe,
+            `bake:data.cutmix=1`. What needs a teacher and names none is taught by the runs of
+            cross-entropy.
         budget: `images` or `anchors`, what an epoch counts; or a number of images for each run;
             None: as the recipe says.
         out: the folder of their folders.
@@ -54,13 +56,8 @@ def plan_runs(
     runs = []
     for seed in range(seeds):
         for variant in variants:
-            method, *settings = variant.split(":")
-            own = [("method", method), ("seed", str(seed))]
-            for setting in settings:
-                key, equals, value = setting.partition("=")
-                if not equals:
-                    raise UserError(f"--methods: expected KEY=VALUE in '{variant}', got '{key}'")
-                own.append((key if "." in key else f"method.{key}", value))
+            method, settings = _parse_variant(variant)
+            own = [("method", method), ("seed", str(seed)), *settings]
             teacher = _teacher_setting(method, own)
             if teacher is not None:
                 own.append(make_teacher_override(teacher, variants, seed, seeds, out, variant))
@@ -90,16 +87,32 @@ def check_budgets(runs: list[Run]) -> None:
         )
 
 
+def _parse_variant(variant: str) -> tuple[str, list[tuple[str, str]]]:
+    """A variant's method, and its settings as overrides; names and values may hold colons."""
+    method, *parts = variant.split(":")
+    if method not in METHODS and parts and "=" not in parts[0]:
+        method = f"{method}:{parts.pop(0)}"  # module:Class of a user's own
+    settings: list[tuple[str, str]] = []
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if equals:
+            settings.append((key if "." in key else f"method.{key}", value))
+        elif settings:  # of a value such as imagefolder:pets
+            settings[-1] = (settings[-1][0], f"{settings[-1][1]}:{part}")
+        else:
+            raise UserError(f"--methods: expected KEY=VALUE in '{variant}', got '{part}'")
+    return method, settings
+
+
 def _name_folder(variant: str, seed: int) -> str:
     return f"{variant.replace(':', ',').replace('/', '_')}-seed{seed}"
 
 
 def _teacher_setting(method: str, given: list[tuple[str, str]]) -> str | None:
     """The setting that names the method's teachers, if it has one that is not given."""
-    if method not in METHODS:
-        return None
+    settings = inspect.signature(find_method(method)).parameters
     for name in ("teacher", "teachers"):
-        if name in inspect.signature(METHODS[method]).parameters:
+        if name in settings:
             return None if f"method.{name}" in dict(given) else name
     return None
 

@@ -1,18 +1,16 @@
 """Data sets that come as arrays of pixels: the digits and CIFAR."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock
 
-from ..._shapes import Int, Tensor, UInt8
 from ...errors import UserError
 from ...randomness import make_generator
-from .base import Source, Split
-from .decoding import set_channels
+from .base import Source
+from .splits import make_array_split
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -39,8 +37,8 @@ def open_digits(place: str, recipe: "DataRecipe") -> Source:
     train = torch.cat([members[:share] for members in by_class])
     test = torch.cat([members[share:] for members in by_class])
     return Source(
-        _make_split(pixels[train], labels[train], recipe),
-        _make_split(pixels[test], labels[test], recipe),
+        make_array_split(pixels[train], labels[train], recipe),
+        make_array_split(pixels[test], labels[test], recipe),
         [str(c) for c in range(10)],
     )
 
@@ -64,7 +62,7 @@ def make_cifar_opener(name: str) -> Callable[[str, "DataRecipe"], Source]:
                     "too: data.name parquet:GLOB"
                 ) from error
             pixels = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
-            splits.append(_make_split(pixels, torch.tensor(dataset.targets), recipe))
+            splits.append(make_array_split(pixels, torch.tensor(dataset.targets), recipe))
         return Source(splits[0], splits[1], list(dataset.classes))
 
     return open_cifar
@@ -72,14 +70,3 @@ def make_cifar_opener(name: str) -> Callable[[str, "DataRecipe"], Source]:
 
 open_cifar10 = make_cifar_opener("CIFAR10")
 open_cifar100 = make_cifar_opener("CIFAR100")
-
-
-def _make_split(
-    pixels: UInt8[Tensor, "n ch h w"], labels: Int[Tensor, " n"], recipe: "DataRecipe"
-) -> Split:
-    pixels = set_channels(pixels, recipe.channels or pixels.shape[1])
-    return Split(labels, partial(_load_pixels, pixels), pixels)
-
-
-def _load_pixels(pixels: UInt8[Tensor, "n ch h w"], index: int) -> UInt8[Tensor, "ch h w"]:
-    return pixels[index]

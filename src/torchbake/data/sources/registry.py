@@ -12,30 +12,40 @@ if TYPE_CHECKING:
 
 
 def open_source(recipe: "DataRecipe") -> "Source":
-    """The data set that `recipe.name` names.
+    """The data set that `recipe.name` names: one of `SOURCES`, else a user's `module:callable`.
 
     Raises:
-        UserError: an unknown name, files that are missing or unlike what they should be, or
-            classes that differ between the splits.
+        UserError: an unknown name, an own source that fails or gives something else, files that
+            are missing or unlike what they should be, or classes that differ between the splits.
     """
     kind, _, place = recipe.name.partition(":")
-    if kind not in SOURCES:
+    if kind in SOURCES:
+        source = _open_known(kind, place, recipe)
+        advice = "; name a split that has labels with data.train_split or data.test_split"
+    elif ":" in recipe.name:
+        from .own import open_own_source
+
+        source = open_own_source(recipe, did_you_mean(kind, SOURCES))
+        advice = ""
+    else:
         raise UserError(f"data.name: unknown data set '{recipe.name}'{did_you_mean(kind, SOURCES)}")
-    takes_place = SOURCES[kind].takes_place
-    if bool(place) != bool(takes_place):
-        expected = f"'{kind}:{takes_place}'" if takes_place else f"'{kind}'"
-        raise UserError(f"data.name: expected {expected}, got '{recipe.name}'")
-    source = SOURCES[kind].open(place, recipe)
     for name, split in (("training", source.train), ("test", source.test)):
         if not len(split):
             raise UserError(f"{recipe.name}: the {name} split has no images")
         if int(split.labels.min()) < 0 or int(split.labels.max()) >= len(source.classes):
             raise UserError(
                 f"{recipe.name}: {name} labels must be from 0 to {len(source.classes) - 1}, found "
-                f"{int(split.labels.min())} to {int(split.labels.max())}; name a split that has "
-                "labels with data.train_split or data.test_split"
+                f"{int(split.labels.min())} to {int(split.labels.max())}{advice}"
             )
     return source
+
+
+def _open_known(kind: str, place: str, recipe: "DataRecipe") -> "Source":
+    takes_place = SOURCES[kind].takes_place
+    if bool(place) != bool(takes_place):
+        expected = f"'{kind}:{takes_place}'" if takes_place else f"'{kind}'"
+        raise UserError(f"data.name: expected {expected}, got '{recipe.name}'")
+    return SOURCES[kind].open(place, recipe)
 
 
 @dataclass(frozen=True)
