@@ -49,7 +49,7 @@ def read_settings(method: type["Method"], name: str) -> type[pydantic.BaseModel]
                 f"{parameter}"
             )
     try:
-        return make_settings_model(method)
+        return make_settings_model(method, storable=True)
     except (NameError, pydantic.PydanticUserError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"method.name: '{name}': the type of a setting: {reason}") from None

@@ -11,11 +11,14 @@ from typing import Any
 import pydantic
 
 
-def make_settings_model(method: Callable[..., Any]) -> type[pydantic.BaseModel]:
+def make_settings_model(
+    method: Callable[..., Any], *, storable: bool = False
+) -> type[pydantic.BaseModel]:
     """A model of a method's settings: their types, ranges (see `ranges`) and defaults.
 
     Args:
         method: the class, or its `__init__`.
+        storable: refuse, by pydantic.PydanticUserError, types that a recipe cannot hold.
     """
     fields: Any = {
         name: (
@@ -26,7 +29,7 @@ def make_settings_model(method: Callable[..., Any]) -> type[pydantic.BaseModel]:
         if name != "self"
         and parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     }
-    config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=not storable)
     return pydantic.create_model("Settings", __config__=config, **fields)
 
 
