@@ -139,7 +139,7 @@ def test_packing_that_is_cut_off_leaves_nothing_at_its_place(tmp_path, number):
     content = (tmp_path / "data" / "train" / "a" / "0.jpg").read_bytes()
     for copy in range(800):
         (tmp_path / "data" / "train" / "a" / f"copy{copy}.jpg").write_bytes(content)
-    code = "import sys; from torchbake.cli import main; main(sys.argv[1:])"
+    code = "import sys; from torchbake.cli.main import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", code, "pack", name, "out", "--data.workers", "2"]
     process = subprocess.Popen(
         command,
