@@ -1,15 +1,17 @@
 """Methods by their names: those of this package, and those of a user's own module."""
 
 from inspect import Parameter, signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._own_code import import_object
 from ..errors import UserError, did_you_mean
 from . import METHODS
-from .base import Method
+
+if TYPE_CHECKING:
+    from .base import Method
 
 
-def find_method(name: object) -> type[Method]:
+def find_method(name: object) -> "type[Method]":
     """The class of a method, by a name in `METHODS` or as `module:Class` of a user's own.
 
     Raises:
@@ -20,6 +22,8 @@ def find_method(name: object) -> type[Method]:
     if not isinstance(name, str) or ":" not in name:
         hint = did_you_mean(str(name), METHODS) or f"; known: {', '.join(sorted(METHODS))}"
         raise UserError(f"method.name: unknown method {name!r}{hint}")
+    from .base import Method
+
     found = import_object(name, "method.name", did_you_mean(name.partition(":")[0], METHODS))
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise UserError(
@@ -29,7 +33,7 @@ def find_method(name: object) -> type[Method]:
     return found
 
 
-def read_settings(method: type[Method], name: str) -> dict[str, tuple[Any, Any]]:
+def read_settings(method: "type[Method]", name: str) -> dict[str, tuple[Any, Any]]:
     """The settings that a method takes: of each its type and its default (`...`: there is none).
 
     Raises:

@@ -8,7 +8,6 @@ from ...errors import UserError, did_you_mean
 from .arrays import make_cifar_opener, open_digits
 from .base import Source
 from .folders import open_image_folder
-from .own import open_own_source
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -26,6 +25,8 @@ def open_source(recipe: "DataRecipe") -> Source:
         source = _open_known(kind, place, recipe)
         advice = "; name a split that has labels with data.train_split or data.test_split"
     elif ":" in recipe.name:
+        from .own import open_own_source
+
         source = open_own_source(recipe, did_you_mean(kind, SOURCES))
         advice = ""
     else:
