@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from torchbake import bake_targets
 from torchbake.ensembling.plan import plan_paying_steps
+from torchbake.ensembling.settings import TargetSettings
 from torchbake.ensembling.targets import start_targets
 from torchbake.losses.known_gradient import self_distillation_loss
 
@@ -52,17 +53,8 @@ def published_loss(logits: Tensor, features: Tensor) -> Tensor:
 
 def our_loss(logits: Tensor, features: Tensor) -> Tensor:
     """What `BAKELoss` adds to cross-entropy."""
-    finish = start_targets(
-        logits,
-        features,
-        temperature=TEMPERATURE,
-        omega=OMEGA,
-        affinity_temperature=1.0,
-        group=None,
-        solver="auto",
-        gather_dtype=None,
-        equal_counts=False,
-    )
+    settings = TargetSettings(temperature=TEMPERATURE, omega=OMEGA)
+    finish = start_targets(logits, features, settings, group=None)
     return self_distillation_loss(logits, *finish(), TEMPERATURE)
 
 

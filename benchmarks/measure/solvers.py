@@ -20,7 +20,8 @@ from torch import Tensor
 
 from torchbake import bake_targets
 from torchbake.ensembling.affinity import AffinityRows, normalise_rows
-from torchbake.ensembling.plan import TOLERANCE, needs_float64, plan_steps
+from torchbake.ensembling.plan import TOLERANCE, plan_steps
+from torchbake.ensembling.precision import needs_float64
 from torchbake.ensembling.solvers import solve_fixed_point
 
 BITS = {"TF32": 10, "bfloat16": 7}  # of the operands' fraction

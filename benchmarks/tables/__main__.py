@@ -19,6 +19,7 @@ from benchmarks.tables.comparison import (
     of_method,
     of_study,
     of_variants,
+    update_command,
     whole,
 )
 from benchmarks.tables.evidence import as_markdown as evidence_table
@@ -60,8 +61,9 @@ def _table(block: str) -> str:
     results = _read(name)
     environment = results["environment"]
     versions = environment["packages"]
+    command = update_command(environment["command"])
     origin = (
-        f"*`{environment['command']}`: {environment['processor']}, {environment['cores']} cores, "
+        f"*`{command}`: {environment['processor']}, {environment['cores']} cores, "
         f"{', '.join(environment['gpus']) or 'no GPU'}; Python {environment['python']}, "
         f"torch {versions['torch']}; commit {environment['commit']}, "
         f"{environment['started'][:10]}.*"

@@ -1,10 +1,14 @@
 """Tables of `torchbake compare`'s figures."""
 
+import re
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 from torchbake.analysis.compare.figures import Row, compare_runs
 from torchbake.analysis.compare.tables import format_comparison, format_gain, format_spread
+from torchbake.methods.bake import BAKE
+from torchbake.methods.bake_variants import BAKEVariants
 
 Rows = list[dict[str, Any]]
 
@@ -17,6 +21,17 @@ COMPARISONS = {
 
 STUDIES = ("variants_digits", "variants_noise", "variants_cifar", "variants_later")
 """Files of results of docs/variants.md."""
+
+
+def update_command(command: str) -> str:
+    """A recorded command as it is to be given now: `bake:memory=9` is `bake-variants:memory=9`."""
+    moved = set(signature(BAKEVariants).parameters) - set(signature(BAKE).parameters)
+
+    def update(match: re.Match[str]) -> str:
+        keys = {setting.partition("=")[0] for setting in match[1].split(":")}
+        return f"{'bake-variants' if keys & moved else 'bake'}:{match[1]}"
+
+    return re.sub(r"(?<=[ ,])bake:([^ ,]+)", update, command)
 
 
 def whole(rows: Rows) -> str:

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from torchbake.training.named_recipes import find_named
+
 CUTMIX = "data.cutmix=1:data.mix_probability=0.5"
 
 
@@ -32,28 +34,6 @@ class Wanted(NamedTuple):
         return f"{self.name.removesuffix(self.variant)}cross-entropy"
 
 
-# Top-1 error in percent, from the README of `small_scale` in yxgeee/BAKE.
-ERRORS = {
-    "cifar100": (21.28, 20.74),
-    "tiny-imagenet": (41.71, 37.07),
-    "cub200": (29.74, 28.79),
-    "dogs": (30.20, 27.66),
-    "mit67": (39.95, 39.15),
-}
-# Top-1 accuracy in percent, from the README of `imagenet` there. None is reported by the code for
-# Swin-T.
-IMAGENET = {
-    "resnet50": 78.0,
-    "resnet101": 79.3,
-    "resnet152": 79.6,
-    "resnest50": 79.4,
-    "resnest101": 80.4,
-    "resnext101": 79.3,
-    "resnext152": 79.7,
-    "mobilenetv2": 72.0,
-    "efficientnet_b0": 76.2,
-    "swin_t": None,
-}
 # ResNet-18 on CIFAR-100, from the README of winycg/Self-KD-Lib: 200 epochs, weight decay 5e-4.
 RIVALS = {
     "cross-entropy": 76.24,
@@ -76,14 +56,12 @@ RIVALS = {
 
 
 def _paper() -> list[Wanted]:
-    reported = {
-        f"{data}/{network}": round(100 - error, 2)
-        for data, errors in ERRORS.items()
-        for network, error in zip(("resnet18", "densenet121"), errors, strict=True)
-    } | {f"imagenet/{network}": figure for network, figure in IMAGENET.items()}
     rows = []
-    for name, figure in reported.items():
-        paper, equal = f"{name}-bake-paper", f"{name}-bake"
+    for paper, named in find_named().items():
+        if named.form != "bake-paper" or "reported" not in named.row:
+            continue
+        name = paper.removesuffix("-bake-paper")
+        equal, figure = f"{name}-bake", named.reported
         rows.append(Wanted(f"paper/{name}/bake", paper, "bake", 1, figure))
         if name == "cifar100/resnet18":  # does BAKE still win where the baseline sees as much?
             variants = ("cross-entropy", "cross-entropy:training.epochs=800")

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from benchmarks.measure.costs import two_digits
+from torchbake.training.named_recipes import find_named
+from torchbake.training.recipe_notes import format_reported, round_digits
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
@@ -17,15 +18,14 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
         paper = by_name.get(f"{name}-paper")
         if paper is None:
             continue
-        figure, decimals = paper["reported_top1"], 1 if name.startswith("imagenet/") else 2
         cells = [
             f"`{name}`",
-            "" if figure is None else f"{figure:.{decimals}f}",
+            format_reported(find_named()[paper["recipe"]]),
             str(equal["batch_size"]),
             str(equal["partners"]),
             str(equal["omega"]),
             f"{equal['parameters'] / 1e6:.1f}",
-            two_digits(equal["multiply_adds"] / 1e9),
+            round_digits(equal["multiply_adds"] / 1e9),
             _cost(paper),
             _cost(equal),
         ]
@@ -35,4 +35,4 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
 
 def _cost(row: dict[str, Any]) -> str:
     name, unit = ("E", 1e18) if row["operations"] >= 1e18 else ("P", 1e15)
-    return f"{two_digits(row['images'] / 1e6)} M, {two_digits(row['operations'] / unit)} {name}"
+    return f"{round_digits(row['images'] / 1e6)} M, {round_digits(row['operations'] / unit)} {name}"

@@ -5,14 +5,20 @@ A recipe is the whole experiment. Its YAML form lists only what differs from ano
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from .ranges import (
+    NotNegative,
+    NotNegativeInt,
+    Positive,
+    PositiveInt,
+    PositiveRate,
+    PositiveShare,
+    Rate,
+    Share,
+)
 
 _FORBID_UNKNOWN = {"extra": "forbid"}
-Positive = Annotated[int, Gt(0)]
-NotNegative = Annotated[int, Ge(0)]
-Rate = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True)
@@ -61,29 +67,29 @@ class DataRecipe:
 
     name: str = "digits"
     folder: str = "data"
-    image_size: Positive | None = None
+    image_size: PositiveInt | None = None
     channels: Literal[1, 3] | None = None
     crop: Literal["none", "pad", "resized"] = "none"
-    padding: NotNegative = 4
-    min_scale: Annotated[float, Gt(0), Le(1)] = 0.08
+    padding: NotNegativeInt = 4
+    min_scale: PositiveShare = 0.08
     flip: bool = False
-    cutout: NotNegative = 0
-    crop_pct: Annotated[float, Gt(0), Le(1)] | None = None
-    color_jitter: Annotated[float, Ge(0), Le(1)] = 0.0
-    lighting: Annotated[float, Ge(0)] = 0.0
-    mixup: Annotated[float, Ge(0)] = 0.0
-    cutmix: Annotated[float, Ge(0)] = 0.0
-    mix_probability: Annotated[float, Ge(0), Le(1)] = 1.0
+    cutout: NotNegativeInt = 0
+    crop_pct: PositiveShare | None = None
+    color_jitter: Share = 0.0
+    lighting: NotNegative = 0.0
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+    mix_probability: Share = 1.0
     classes: tuple[str, ...] | None = None
-    images_per_class: Positive | None = None
+    images_per_class: PositiveInt | None = None
     label_noise: Rate = 0.0
-    label_noise_seed: NotNegative = 0
+    label_noise_seed: NotNegativeInt = 0
     labels: str | None = None
     mean: tuple[float, ...] | None = None
-    std: tuple[Annotated[float, Gt(0)], ...] | None = None
+    std: tuple[Positive, ...] | None = None
     in_memory: bool | None = None
     cache: bool = True
-    workers: NotNegative | None = None
+    workers: NotNegativeInt | None = None
     train_split: str | None = None
     test_split: str | None = None
     image_column: str | None = None
@@ -120,13 +126,13 @@ class OptimizerRecipe:
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
 
     name: Literal["sgd", "adamw"] = "sgd"
-    lr: Annotated[float, Gt(0)] = 0.1
+    lr: Positive = 0.1
     momentum: Rate = 0.9
     nesterov: bool = True
     betas: tuple[Rate, Rate] = (0.9, 0.999)
-    weight_decay: Annotated[float, Ge(0)] = 5e-4
+    weight_decay: NotNegative = 5e-4
     decay_norm_and_bias: bool = False
-    clip_grad_norm: Annotated[float, Gt(0)] | None = None
+    clip_grad_norm: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -145,13 +151,13 @@ class ScheduleRecipe:
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
 
     name: Literal["constant", "step", "cosine", "one-cycle"] = "cosine"
-    warmup_steps: NotNegative = 0
+    warmup_steps: NotNegativeInt = 0
     warmup: Rate = 0.0
-    warmup_start: Annotated[float, Ge(0), Le(1)] = 0.1
-    milestones: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.5, 0.75)
-    gamma: Annotated[float, Gt(0), Lt(1)] = 0.1
-    final: Annotated[float, Ge(0), Le(1)] = 0.0
-    peak: Annotated[float, Gt(0), Lt(1)] = 0.3
+    warmup_start: Share = 0.1
+    milestones: tuple[PositiveRate, ...] = (0.5, 0.75)
+    gamma: PositiveRate = 0.1
+    final: Share = 0.0
+    peak: PositiveRate = 0.3
 
 
 @dataclass(frozen=True)
@@ -185,17 +191,17 @@ class TrainingRecipe:
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
 
-    epochs: Positive = 100
+    epochs: PositiveInt = 100
     epoch: Literal["images", "anchors"] = "images"
-    batch_size: Positive = 128
-    accumulate: Positive = 1
-    max_steps: Positive | None = None
+    batch_size: PositiveInt = 128
+    accumulate: PositiveInt = 1
+    max_steps: PositiveInt | None = None
     precision: Literal["float32", "bf16", "fp16"] = "float32"
-    ema_decay: Annotated[float, Gt(0), Lt(1)] | None = None
+    ema_decay: PositiveRate | None = None
     device: str = "auto"
-    eval_every: Positive = 1
-    log_every: Positive = 50
-    checkpoint_every: Positive = 500
+    eval_every: PositiveInt = 1
+    log_every: PositiveInt = 50
+    checkpoint_every: PositiveInt = 500
     tensorboard: bool = False
     channels_last: bool = True
     compile: bool = False
@@ -216,7 +222,7 @@ class Recipe:
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
 
     description: str = ""
-    seed: NotNegative = 0
+    seed: NotNegativeInt = 0
     data: DataRecipe = field(default_factory=DataRecipe)
     model: ModelRecipe = field(default_factory=ModelRecipe)
     method: dict[str, Any] = field(default_factory=lambda: {"name": "bake"})

@@ -114,7 +114,9 @@ def test_batch_is_the_first_of_the_training_in_class_groups(finished):
 def test_targets_that_the_run_was_not_taught_are_named_as_such():
     assert make_remark(recipe(("method", "bake-plus"))) == ""
     assert "not trained by BAKE" in make_remark(recipe(("method", "cross-entropy")))
-    assert "further settings" in make_remark(recipe(("method.memory", "100")))
+    assert "further settings" in make_remark(
+        recipe(("method", "bake-variants"), ("method.memory", "100"))
+    )
 
 
 def test_outputs_that_are_too_large_lie_in_a_file(finished, monkeypatch):

@@ -35,9 +35,14 @@ def pictures(tmp_path):
 def evidence(folder, *arguments):
     """(exit status, what was printed); results go to folder/out."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "evidence.py"), *arguments],
+        [sys.executable, "-m", "benchmarks.measure.evidence", *arguments],
         cwd=folder,
-        env={**os.environ, "OUT": str(folder / "out"), "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "OUT": str(folder / "out"),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        },
         capture_output=True,
         text=True,
         timeout=300,

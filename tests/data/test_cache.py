@@ -94,15 +94,14 @@ def test_a_folder_that_cannot_be_written_to_is_not_used(tmp_path, cache):
 
 SCRIPT = """
 import sys, time
-from torchbake.data.loading import in_memory as memory
-from torchbake.data.loading.open_data import prepare
+from torchbake.data.loading.open_data import open_data
 from torchbake.recipe import DataRecipe
 
 def slow(split, done, total):
     print("decoded", split, done, flush=True)
     time.sleep(float(sys.argv[2]))
 
-data = prepare(DataRecipe(name=sys.argv[1], workers=0), slow)
+data = open_data(DataRecipe(name=sys.argv[1], workers=0), slow)
 print("sum", int(data.pixels[0].long().sum()), flush=True)
 """
 

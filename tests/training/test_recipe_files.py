@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from torchbake.errors import UserError
+from torchbake.training.named_recipes import list_recipes
 from torchbake.training.recipe_files import (
     dump_recipe,
-    list_recipes,
     load_recipe,
     make_method,
     make_recipe,
+    preview_recipe,
 )
 
 
@@ -17,6 +20,14 @@ def test_shipped_recipes_are_whole_and_survive_their_dump(name):
     assert recipe.description
     assert make_recipe(yaml.safe_load(dump_recipe(recipe))) == recipe
     make_method(recipe.method)
+    assert dump_recipe(preview_recipe(name)) == dump_recipe(recipe)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_shipped_recipe_can_be_extended(tmp_path, name):
+    own = tmp_path / "own.yaml"
+    own.write_text(f"extends: {name}\nseed: 3\n")
+    assert load_recipe(str(own)) == replace(load_recipe(name), seed=3)
 
 
 def test_baselines_differ_in_their_method_alone():
@@ -62,7 +73,12 @@ def test_another_method_brings_its_own_settings():
         ("method.name.x", "3", "^method.name: unknown method"),
         ("method", "bak", "^method.name: unknown method 'bak'; did you mean 'bake'"),
         ("method.omga", "0.5", "^method.omga: unknown key; did you mean 'method.omega'"),
-        ("method.omega", "1.5", r"^method.omega must be in \[0, 1\), got 1.5$"),
+        ("method.omega", "1.5", "^method.omega: input should be less than 1, got 1.5$"),
+        (
+            "method.memory",
+            "9",
+            "^method.memory: unknown key of 'bake'; it belongs to bake-variants$",
+        ),
         ("method.partners", "many", "^method.partners: input should be a valid integer"),
         ("training.batch_size", "3", r"^training.batch_size: 3 images .*partners \+ 1 = 4"),
         ("training.accumulate", "5", "^training.batch_size: 64 images in 5 part"),

@@ -1,4 +1,4 @@
-"""The paper's recipes: their settings, their headers, and a short run of each on a stand-in."""
+"""The paper's recipes: their settings, their notes, and a short run of each on a stand-in."""
 
 import json
 import shutil
@@ -14,13 +14,12 @@ from PIL import Image
 
 from torchbake.data.loading.open_data import open_data
 from torchbake.training.loop import train
-from torchbake.training.recipe_files import list_recipes, load_recipe, make_method
+from torchbake.training.named_recipes import find_named, list_recipes
+from torchbake.training.recipe_files import load_recipe, make_method
+from torchbake.training.recipe_notes import describe_cost, write_notes
 from torchbake.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
-
-
-RECIPES = ROOT / "src" / "torchbake" / "recipes"
 FORMS = ("bake", "bake-paper", "cross-entropy")
 ROWS = json.loads((ROOT / "results" / "costs.json").read_text(encoding="utf-8"))["rows"]
 COSTS = {row["recipe"]: row for row in ROWS}
@@ -51,31 +50,58 @@ NETWORKS += [f"imagenet/{name}" for name in IMAGENET]
 NAMES = [f"{network}-{form}" for network in NETWORKS for form in FORMS]
 
 
-def header(name):
-    lines = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
-    end = next(number for number, line in enumerate(lines) if not line.startswith("#"))
-    return lines[:end]
-
-
 def test_no_recipe_of_the_paper_is_missing_or_unknown():
-    assert sorted(NAMES) == costs.recipes_of_the_paper() == list(COSTS)
+    assert sorted(NAMES) == costs.list_counted() == list(COSTS)
+
+
+def test_the_table_has_the_counted_costs():
+    for name, row in COSTS.items():
+        named = find_named()[name]
+        assert named.row["multiply_adds"] == row["multiply_adds"]
+        assert named.count_images() == row["images"]
+        assert named.reported == row["reported_top1"]
+    assert costs.count_network("preact_resnet18", 100, 32) == {
+        key: COSTS["cifar100/resnet18-bake"][key] for key in ("parameters", "multiply_adds")
+    }
+
+
+def test_measured_figures_of_the_table_are_those_of_the_results():
+    text = (ROOT / "results" / "digits_methods.json").read_text(encoding="utf-8")
+    for form, told in find_named()["digits/bake"].row["measured"].items():
+        runs = [row["top1"] for row in json.loads(text)["rows"] if row["variant"] == form]
+        error = np.std(runs, ddof=1) / len(runs) ** 0.5
+        assert told == {
+            "top1": round(np.mean(runs), 2),
+            "standard_error": round(error, 2),
+            "seeds": len(runs),
+        }
 
 
 @pytest.mark.parametrize("name", list_recipes())
-def test_a_header_names_the_command_of_its_own_recipe(name):
-    commands = [line for line in header(name) if line.startswith("#     ")]
+def test_notes_name_the_command_of_their_own_recipe(name):
+    commands = [line for line in write_notes(name) if line.startswith("    ")]
     assert commands
     assert all(name in command.split() for command in commands)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_header_states_protocol_figure_and_cost(name):
-    text = " ".join(line.removeprefix("#").strip() for line in header(name))
-    assert costs.in_words(COSTS[name]) in text
+def test_notes_state_protocol_figure_and_cost(name):
+    text = " ".join(write_notes(name))
+    row = COSTS[name]
+    assert describe_cost(row["images"], row["multiply_adds"]) in text
     assert "Not yet measured here." in text
     form = {"paper": "The paper's protocol", "bake": "Equal images", "entropy": "The baseline of"}
     assert text.startswith(form[name.rpartition("-")[2]])
-    assert ("Reported: " in text) == name.endswith("-paper")
+    if name.endswith("-paper"):
+        figure, decimals = row["reported_top1"], 1 if name.startswith("imagenet/") else 2
+        told = "no figure that we know of" if figure is None else f"{figure:.{decimals}f} % top-1"
+        assert f"Reported: {told}" in text
+
+
+def test_a_cost_is_told_with_its_unit():
+    told = describe_cost(40_000_000, 555_468_800)
+    assert told.endswith("40 million images × 3 × 2 × 0.56 G multiply-adds, 133 petaFLOPs.")
+    assert describe_cost(256_233_400, 4_089_184_256).endswith("4.1 G multiply-adds, 6.3 exaFLOPs.")
 
 
 @pytest.mark.parametrize("folder", SMALL)
@@ -87,9 +113,8 @@ def test_settings_of_the_small_data_sets(folder, network):
     forms_at_32 = {"resnet18": "preact_resnet18", "densenet121": "densenet121_32"}
     assert paper.model.name == (forms_at_32[network] if at32 else network)
     assert not paper.model.pretrained
-    assert costs.reported(f"{folder}/{network}-bake-paper") == round(
-        100 - errors[network == "densenet121"], 2
-    )
+    reported = find_named()[f"{folder}/{network}-bake-paper"].reported
+    assert reported == round(100 - errors[network == "densenet121"], 2)
     optimizer, schedule, data = paper.optimizer, paper.schedule, paper.data
     assert (optimizer.name, optimizer.lr, optimizer.momentum) == ("sgd", 0.1, 0.9)
     assert (optimizer.nesterov, optimizer.weight_decay) == (False, 1e-4)
@@ -111,7 +136,7 @@ def test_settings_of_imagenet(network):
     paper = load_recipe(f"imagenet/{network}-bake-paper")
     assert paper.model.name == timm_name
     assert not paper.model.pretrained
-    assert costs.reported(f"imagenet/{network}-bake-paper") == top1
+    assert find_named()[f"imagenet/{network}-bake-paper"].reported == top1
     optimizer, schedule, data = paper.optimizer, paper.schedule, paper.data
     assert (optimizer.lr, optimizer.weight_decay) == (lr, decay)
     if network == "swin_t":

@@ -4,13 +4,16 @@ import argparse
 import sys
 from typing import Any
 
+Groups = dict[str, dict[str, str]]
+"""By title, names with their descriptions."""
+
 
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "list",
         help="list recipes, models, methods or data sets",
-        description="List what a recipe may name, one a line, each with a description where there "
-        "is one.",
+        description="List what a recipe may name, one a line: on a terminal in groups and with "
+        "descriptions, otherwise the names alone.",
     )
     parser.add_argument(
         "what",
@@ -21,26 +24,60 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the names, one a line; on a terminal each with its description."""
-    about: dict[str, str] = {}
-    if options.what == "recipes":
-        from ..training.recipe_files import list_recipes, load_recipe
+    """Print the names, one a line; on a terminal in groups, each name with its description."""
+    groups = {
+        "recipes": _group_recipes,
+        "models": _group_models,
+        "methods": _group_methods,
+        "datasets": _group_datasets,
+    }[options.what]()
+    if not sys.stdout.isatty():
+        for name in (name for group in groups.values() for name in group):
+            print(name)
+        return
+    width = max(len(name) for group in groups.values() for name in group)
+    for number, (title, group) in enumerate(groups.items()):
+        if title:
+            print("\n" * bool(number) + title)
+        for name, words in group.items():
+            print(f"{'  ' * bool(title)}{name:{width}}  {words}".rstrip())
 
-        about = {name: load_recipe(name).description for name in list_recipes()}
-    elif options.what == "models":
-        from ..models.create import list_models
 
-        about = dict.fromkeys(list_models(), "")
-    elif options.what == "methods":
-        from ..methods import METHODS
+def _group_recipes() -> Groups:
+    """Recipes by data set."""
+    from ..training.named_recipes import find_named, list_recipes
 
-        about = {name: (METHODS[name].__doc__ or "").splitlines()[0] for name in sorted(METHODS)}
-    else:
-        from ..data.sources.registry import SOURCES
+    groups: Groups = {}
+    for name in list_recipes():
+        named = find_named()[name]
+        groups.setdefault(named.data_title, {})[name] = named.describe()
+    return groups
 
-        about = {
-            f"{name}:{kind.takes_place}".rstrip(":"): kind.about for name, kind in SOURCES.items()
-        }
-    width = max(map(len, about))
-    for name, words in about.items():
-        print(f"{name:{width}}  {words}".rstrip() if sys.stdout.isatty() else name)
+
+def _group_models() -> Groups:
+    """This package's own networks, and timm's, which have no descriptions."""
+    from ..models.create import list_models
+    from ..models.networks import NETWORKS
+
+    own = {name: _take_first_line(NETWORKS[name].__doc__) for name in sorted(NETWORKS)}
+    others = {name: "" for name in list_models() if name not in NETWORKS}
+    return {"Networks of torchbake": own, "Networks of timm": others}
+
+
+def _group_methods() -> Groups:
+    from ..methods import METHODS
+    from ..methods.outline import read_summary
+
+    return {"": {name: read_summary(name) for name in sorted(METHODS)}}
+
+
+def _group_datasets() -> Groups:
+    from ..data.sources.registry import SOURCES
+
+    return {
+        "": {f"{name}:{kind.takes_place}".rstrip(":"): kind.about for name, kind in SOURCES.items()}
+    }
+
+
+def _take_first_line(text: str | None) -> str:
+    return (text or "").partition("\n")[0]

@@ -56,7 +56,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Train the recipe, and its baseline if one is asked for."""
-    from ..training.recipe_files import dump_recipe, load_recipe
+    from ..training.recipe_files import load_recipe
 
     if options.recipe is None and options.resume and options.out is not None:
         options.recipe = str(options.out / "recipe.yaml")
@@ -64,10 +64,10 @@ def run(options: argparse.Namespace) -> None:
     overrides = list(options.overrides)
     if options.seed is not None:
         overrides.append(("seed", str(options.seed)))
-    recipe = load_recipe(name, overrides)
     if options.print_recipe:
-        print(dump_recipe(recipe), end="")
+        _print_recipe(name, overrides)
         return
+    recipe = load_recipe(name, overrides)
     out = options.out or Path("runs") / name_run(name, options.seed)
     runs = [(out, recipe)]
     if options.baseline is not None:
@@ -82,6 +82,19 @@ def run(options: argparse.Namespace) -> None:
         beside = f"{out.name}-{other.method['name'].replace(':', ',')}"
         runs.append((out.with_name(beside), other))
     _train_all(runs, resume=options.resume, overwrite=options.overwrite)
+
+
+def _print_recipe(name: str, overrides: list[tuple[str, str]]) -> None:
+    """Print the whole recipe; before a shipped one, what is known of it, as comments."""
+    from ..training.named_recipes import find_named
+    from ..training.recipe_files import dump_recipe, load_recipe, preview_recipe
+    from ..training.recipe_notes import write_notes
+
+    shipped = name in find_named() and not overrides
+    recipe = preview_recipe(name) if shipped else load_recipe(name, overrides)
+    for line in write_notes(name) if shipped else ():
+        print(f"# {line}")
+    print(dump_recipe(recipe), end="")
 
 
 def _train_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bool) -> None:

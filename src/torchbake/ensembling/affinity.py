@@ -1,7 +1,8 @@
-"""The affinities Â between images as a matrix K and its row sums: Â = K / sums.
+"""The affinities Â between images, whole or as a matrix K and its row sums: Â = K / sums.
 
-Only some of the rows, where the others are another process's, and held only where they fit:
-a K of more than HELD entries is made anew, some rows at a time, for each product.
+`AffinityRows` has only some of the rows where the others belong to another process. It holds them
+only where they fit: a K of more than HELD entries is made anew, some rows at a time, for each
+product.
 """
 
 import torch
@@ -16,7 +17,7 @@ _BLOCK = 512
 
 def normalise_rows(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Rows of length 1; zeros stay zeros. (`F.normalize`, with fewer calls.)"""
-    return features / torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp_min_(1e-12)
+    return features / torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp_min(1e-12)
 
 
 def score_pairs(
@@ -31,6 +32,11 @@ def score_pairs(
     scaled = torch.addmm(nothing, rows, columns.T, beta=0, alpha=1 / temperature, out=out)
     scaled.diagonal(first).fill_(-torch.inf)
     return scaled
+
+
+def compute_affinities(unit: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, "n n"]:
+    """All of Â, from features of length 1 of n ≥ 2 images. Gradients flow through it."""
+    return score_pairs(unit, unit, 0, temperature).softmax(dim=1)
 
 
 def weigh_pairs(

@@ -1,14 +1,14 @@
-"""Batch knowledge ensembling: soft targets from the other images of a mini-batch.
+"""Â and Q as whole matrices, for experiments of your own. Gradients flow through both.
 
 Ge et al., "Self-distillation with Batch Knowledge Ensembling Improves ImageNet Classification",
-arXiv 2104.13298. Pure functions of tensors; the targets carry no gradient.
+arXiv 2104.13298, section 3. Training needs neither: see `bake_targets`.
 """
 
 import torch
-from torch.nn import functional as F
 
 from .._checks import check_omega, check_positive
 from .._shapes import Float, Tensor
+from .affinity import compute_affinities, normalise_rows
 from .plan import Solver, check_solver, plan_plain_steps, predict_costs
 from .solvers import solve_lu
 
@@ -25,12 +25,9 @@ def affinities(features: Float[Tensor, "n d"], temperature: float = 1.0) -> Floa
         temperature: above zero; 1 is the paper's choice, smaller values listen to fewer images.
     """
     check_positive("temperature", temperature)
-    unit = F.normalize(features, dim=1)
-    similarity = unit @ unit.T / temperature
     if len(features) == 1:
-        return torch.zeros_like(similarity)
-    similarity.fill_diagonal_(-torch.inf)
-    return similarity.softmax(dim=1)
+        return features.new_zeros(1, 1)
+    return compute_affinities(normalise_rows(features), temperature)
 
 
 def propagate(

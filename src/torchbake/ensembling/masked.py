@@ -10,8 +10,7 @@ import torch
 
 from .._shapes import Bool, Float, Int, Tensor
 from .affinity import normalise_rows
-from .plan import needs_float64
-from .targets import disable_autocast
+from .precision import choose_inner_dtype, disable_autocast
 
 
 class Lesson(NamedTuple):
@@ -63,8 +62,7 @@ def solve_masked(
     """
     kind = own.predictions.dtype
     device = own.predictions.device.type
-    exact = needs_float64(omega, affinity_temperature) and device != "mps"
-    inner = torch.float64 if exact else kind
+    inner = choose_inner_dtype(kind, device, omega, affinity_temperature)
     n = len(own.indices)
     with disable_autocast(device):
         taught = normalise_rows(own.features.to(inner))

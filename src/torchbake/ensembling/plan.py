@@ -5,19 +5,15 @@ from typing import Literal, NamedTuple, get_args
 
 Solver = Literal["auto", "fixed_point", "direct"]
 
-
 SOLVERS = get_args(Solver)
-
 
 # The most by which stopping the iteration may change an entry of Q. Half of the promised 1e-6;
 # the other half is for rounding.
 TOLERANCE = 5e-7
 
-
 # Down to this T_a, exp(S / T_a) is far inside float32 and Â is a symmetric matrix K with its rows
 # scaled. Below, each row is scaled by its own maximum first.
 SYMMETRIC_FROM = 0.25
-
 
 # The most entries of an N×N matrix that are held unasked (1 GiB in float32).
 HELD = 2**28
@@ -73,18 +69,16 @@ class _Costs(NamedTuple):
 # The CPU's from measurements on two cores (benchmarks/ensembling.py, benchmarks/ranks.py with
 # gloo). The other is an estimate of what a GPU with NCCL does, not yet measured.
 _CPU_COSTS = _Costs(product=2e6, row=1e5, factorisation=0.6, message=5e8)
-
-
 _DEVICE_COSTS = _Costs(product=2e8, row=6e7, factorisation=3.0, message=6e8)
 
 
-def _costs(device_type: str) -> _Costs:
+def _choose_costs(device_type: str) -> _Costs:
     return _CPU_COSTS if device_type == "cpu" else _DEVICE_COSTS
 
 
 def predict_costs(n: int, c: int, products: int, device_type: str) -> tuple[float, float]:
     """What the fixed point and what a factorisation take for n images, on one device."""
-    costs = _costs(device_type)
+    costs = _choose_costs(device_type)
     if c > n:  # both make an n×n matrix first, and then one product of it with P
         iteration = (products - 1) * (n**3 + costs.product)
         factorisation = costs.row * n + 2 * costs.factorisation * n**3
@@ -113,19 +107,10 @@ def prefer_own_rows(n: int, own: int, d: int, c: int, products: int, device_type
     """
     if n * n > HELD:
         return True
-    costs = _costs(device_type)
+    costs = _choose_costs(device_type)
     whole = n * n * d + min(predict_costs(n, c, products, device_type))
     parts = own * n * (d + products * c) + products * (costs.product + costs.message)
     return parts < whole
-
-
-def needs_float64(omega: float, affinity_temperature: float) -> bool:
-    """Whether float32's rounding could change an entry of Q by much more than 1e-6.
-
-    An error of Â reaches Q multiplied by up to ω / (1 − ω λ), and one of S by 1 / T_a more.
-    """
-    gain = omega / (1 - omega * math.tanh(1 / affinity_temperature))
-    return gain > 3 or gain / affinity_temperature > 12
 
 
 def check_solver(solver: str) -> None:

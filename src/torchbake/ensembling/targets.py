@@ -1,164 +1,21 @@
-"""The soft targets of a batch, on one process or across ranks: which solver, on which rows."""
+"""The soft targets of a batch, on one process or across ranks.
+
+From top to bottom: the public function, its two halves, and which solver works on which rows.
+"""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.distributed as dist
 
 from .._shapes import Float, Tensor
-from .affinity import AffinityRows, normalise_rows, score_pairs, weigh_symmetrically
-from .checks import check_group, check_inputs, check_settings
+from .affinity import AffinityRows, compute_affinities, normalise_rows, weigh_symmetrically
 from .exchange import Exchange
-from .plan import (
-    SYMMETRIC_FROM,
-    Solver,
-    needs_float64,
-    plan_paying_steps,
-    plan_steps,
-    prefer_own_rows,
-)
+from .inputs import check_group, check_inputs
+from .plan import SYMMETRIC_FROM, Solver, plan_paying_steps, plan_steps, prefer_own_rows
+from .precision import choose_inner_dtype, disable_autocast
+from .settings import TargetSettings
 from .solvers import solve_cholesky, solve_fixed_point, solve_lu
-
-
-@torch.no_grad()
-def start_targets(
-    logits: Float[Tensor, "n c"],
-    features: Float[Tensor, "n d"],
-    *,
-    temperature: float,
-    omega: float,
-    affinity_temperature: float,
-    group: "dist.ProcessGroup | None",
-    solver: Solver,
-    gather_dtype: torch.dtype | None,
-    equal_counts: bool,
-) -> Callable[[], tuple[Float[Tensor, "n c"], Float[Tensor, "n c"]]]:
-    """`bake_targets`, in two halves: other work can be done while the ranks exchange.
-
-    Returns:
-        A function that waits for the other ranks and returns the predictions P and Q.
-    """
-    check_inputs(logits, features, alone=group is None)
-    check_settings(temperature, omega, affinity_temperature, solver, gather_dtype)
-    kind = torch.promote_types(torch.float32, torch.promote_types(logits.dtype, features.dtype))
-    # Apple's devices have no float64: less exact there, rather than an error.
-    exact = needs_float64(omega, affinity_temperature) and logits.device.type != "mps"
-    inner = torch.float64 if exact else kind
-    with disable_autocast(logits.device.type):
-        predictions = (logits.to(kind) / temperature).softmax(dim=1)
-        if omega == 0 or group is None or group.size() == 1:
-            if omega == 0 or predictions.shape[0] <= 1:
-                targets = predictions.clone()
-            else:
-                unit = normalise_rows(features.to(inner))
-                targets = _solve_alone(
-                    unit, predictions.to(inner), omega, affinity_temperature, solver
-                )
-            return lambda: (predictions, targets.to(kind))
-        exchange = Exchange(
-            group, len(logits), logits.device, equal=equal_counts, dtype=gather_dtype
-        )
-        if gather_dtype is not None:
-            # Narrow types cannot hold every feature, but they hold those of a row of length 1.
-            features = normalise_rows(features.to(kind))
-        all_features = exchange.start_gather(features)
-        all_predictions = exchange.start_gather(predictions)
-
-    def finish() -> tuple[Tensor, Tensor]:
-        # Not a decorator here: compiled, one within another would leave gradients switched off.
-        with torch.no_grad(), disable_autocast(logits.device.type):
-            unit = normalise_rows(all_features().to(inner))
-            everyone = all_predictions().to(inner)
-            everyone[exchange.own] = predictions.to(inner)  # these did not travel
-            targets = _solve_across(exchange, unit, everyone, omega, affinity_temperature, solver)
-            return predictions, targets.to(kind)
-
-    return finish
-
-
-def disable_autocast(device_type: str) -> "AbstractContextManager[None]":
-    """Products in the types of their factors (autocast's own context takes long to enter)."""
-    if torch.is_autocast_enabled(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
-
-
-def _solve_alone(
-    unit: Float[Tensor, "n d"],
-    predictions: Float[Tensor, "n c"],
-    omega: float,
-    affinity_temperature: float,
-    solver: Solver,
-) -> Float[Tensor, "n c"]:
-    """Q from the features (of length 1) and predictions of n images."""
-    n, c = predictions.shape
-    steps = None
-    if solver == "auto":
-        steps = plan_paying_steps(n, c, omega, affinity_temperature, unit.device.type)
-    elif solver == "fixed_point":
-        steps = plan_steps(n, omega, affinity_temperature)
-    if steps is None:
-        return _solve_directly(unit, predictions, omega, affinity_temperature)
-    rows = AffinityRows(unit, slice(0, n), affinity_temperature)
-    if c > n and rows.held is not None:
-        # With more classes than images it takes fewer multiplications to find each image's
-        # shares in every target first, and to multiply them by P once.
-        identity = torch.eye(n, dtype=unit.dtype, device=unit.device)
-        mean = rows.sums.T / rows.sums.sum() if steps.radius else None
-        others = rows.held / rows.sums
-        return solve_fixed_point(rows.multiply, identity, others, mean, omega, steps) @ predictions
-    others = rows.multiply(predictions)
-    mean = rows.sums.T @ predictions / rows.sums.sum() if steps.radius else None
-    return solve_fixed_point(rows.multiply, predictions, others, mean, omega, steps)
-
-
-def _solve_across(
-    exchange: Exchange,
-    unit: Float[Tensor, "n d"],
-    predictions: Float[Tensor, "n c"],
-    omega: float,
-    affinity_temperature: float,
-    solver: Solver,
-) -> Float[Tensor, "own c"]:
-    """This rank's rows of Q from the features (of length 1) and predictions of all n images."""
-    n, c = predictions.shape
-    own = exchange.own
-    if n <= 1:
-        return predictions[own]
-    steps = plan_steps(n, omega, affinity_temperature)
-    # The same on all ranks, which must agree.
-    shape = n, max(exchange.counts), unit.shape[1], c
-    apart = prefer_own_rows(*shape, steps.products, unit.device.type)
-    if solver == "direct" or (solver == "auto" and not apart):
-        return _solve_alone(unit, predictions, omega, affinity_temperature, solver)[own]
-    rows = AffinityRows(unit, own, affinity_temperature)
-    others = rows.multiply(predictions)
-    mean = None
-    if steps.radius:
-        # πᵀP over the rows of all ranks, π being proportional to the sums.
-        weighed = torch.cat([rows.sums.T @ predictions[own], rows.sums.sum().view(1, 1)], dim=1)
-        exchange.sum(weighed)
-        mean = weighed[:, :c] / weighed[:, c:]
-    return solve_fixed_point(
-        lambda x: rows.multiply(exchange.gather(x)), predictions[own], others, mean, omega, steps
-    )
-
-
-def _solve_directly(
-    unit: Float[Tensor, "n d"],
-    predictions: Float[Tensor, "n c"],
-    omega: float,
-    affinity_temperature: float,
-) -> Float[Tensor, "n c"]:
-    """All rows of Q by a factorisation."""
-    # On a CPU Cholesky's takes less time than LU only for larger matrices.
-    large = len(unit) >= 1024 or unit.device.type != "cpu"
-    if affinity_temperature < SYMMETRIC_FROM or not large:
-        affinity = score_pairs(unit, unit, 0, affinity_temperature).softmax(dim=1)
-        return solve_lu(affinity, predictions, omega)
-    weights = weigh_symmetrically(unit, affinity_temperature)
-    return solve_cholesky(weights, weights.sum(dim=1, keepdim=True), predictions, omega)
 
 
 def bake_targets(
@@ -211,15 +68,125 @@ def bake_targets(
         ValueError: shapes that do not fit, or a setting outside its range.
     """
     check_group(group)
-    finish = start_targets(
-        logits,
-        features,
-        temperature=temperature,
-        omega=omega,
-        affinity_temperature=affinity_temperature,
-        group=group,
-        solver=solver,
-        gather_dtype=gather_dtype,
-        equal_counts=equal_counts,
+    settings = TargetSettings(
+        temperature, omega, affinity_temperature, solver, gather_dtype, equal_counts
     )
-    return finish()[1]
+    return start_targets(logits, features, settings, group)()[1]
+
+
+@torch.no_grad()
+def start_targets(
+    logits: Float[Tensor, "n c"],
+    features: Float[Tensor, "n d"],
+    settings: TargetSettings,
+    group: "dist.ProcessGroup | None",
+) -> Callable[[], tuple[Float[Tensor, "n c"], Float[Tensor, "n c"]]]:
+    """Start `bake_targets`, so that other work can be done while the ranks exchange.
+
+    Returns:
+        A function that waits for the other ranks, and returns the predictions P and the targets Q.
+    """
+    check_inputs(logits, features, alone=group is None)
+    omega = settings.omega
+    kind = torch.promote_types(torch.float32, torch.promote_types(logits.dtype, features.dtype))
+    inner = choose_inner_dtype(kind, logits.device.type, omega, settings.affinity_temperature)
+    with disable_autocast(logits.device.type):
+        predictions = (logits.to(kind) / settings.temperature).softmax(dim=1)
+        if omega == 0 or group is None or group.size() == 1:
+            if omega == 0 or predictions.shape[0] <= 1:
+                targets = predictions.clone()
+            else:
+                unit = normalise_rows(features.to(inner))
+                targets = _solve_alone(unit, predictions.to(inner), settings)
+            return lambda: (predictions, targets.to(kind))
+        equal, narrow = settings.equal_counts, settings.gather_dtype
+        exchange = Exchange(group, len(logits), logits.device, equal=equal, dtype=narrow)
+        if narrow is not None:
+            # Narrow types cannot hold every feature, but they hold those of a row of length 1.
+            features = normalise_rows(features.to(kind))
+        all_features = exchange.start_gather(features)
+        all_predictions = exchange.start_gather(predictions)
+
+    def finish() -> tuple[Tensor, Tensor]:
+        # Not a decorator here: compiled, one within another would leave gradients switched off.
+        with torch.no_grad(), disable_autocast(logits.device.type):
+            unit = normalise_rows(all_features().to(inner))
+            everyone = all_predictions().to(inner)
+            everyone[exchange.own] = predictions.to(inner)  # these did not travel
+            targets = _solve_across(exchange, unit, everyone, settings)
+            return predictions, targets.to(kind)
+
+    return finish
+
+
+def _solve_across(
+    exchange: Exchange,
+    unit: Float[Tensor, "n d"],
+    predictions: Float[Tensor, "n c"],
+    settings: TargetSettings,
+) -> Float[Tensor, "own c"]:
+    """This rank's rows of Q from the features (of length 1) and predictions of all n images."""
+    n, c = predictions.shape
+    own, omega = exchange.own, settings.omega
+    if n <= 1:
+        return predictions[own]
+    steps = plan_steps(n, omega, settings.affinity_temperature)
+    # The same on all ranks, which must agree.
+    shape = n, max(exchange.counts), unit.shape[1], c
+    apart = prefer_own_rows(*shape, steps.products, unit.device.type)
+    if settings.solver == "direct" or (settings.solver == "auto" and not apart):
+        return _solve_alone(unit, predictions, settings)[own]
+    rows = AffinityRows(unit, own, settings.affinity_temperature)
+    others = rows.multiply(predictions)
+    mean = None
+    if steps.radius:
+        # πᵀP over the rows of all ranks, π being proportional to the sums.
+        weighed = torch.cat([rows.sums.T @ predictions[own], rows.sums.sum().view(1, 1)], dim=1)
+        exchange.sum(weighed)
+        mean = weighed[:, :c] / weighed[:, c:]
+    return solve_fixed_point(
+        lambda x: rows.multiply(exchange.gather(x)), predictions[own], others, mean, omega, steps
+    )
+
+
+def _solve_alone(
+    unit: Float[Tensor, "n d"],
+    predictions: Float[Tensor, "n c"],
+    settings: TargetSettings,
+) -> Float[Tensor, "n c"]:
+    """Q from the features (of length 1) and predictions of n images."""
+    n, c = predictions.shape
+    omega, affinity_temperature = settings.omega, settings.affinity_temperature
+    steps = None
+    if settings.solver == "auto":
+        steps = plan_paying_steps(n, c, omega, affinity_temperature, unit.device.type)
+    elif settings.solver == "fixed_point":
+        steps = plan_steps(n, omega, affinity_temperature)
+    if steps is None:
+        return _solve_directly(unit, predictions, settings)
+    rows = AffinityRows(unit, slice(0, n), affinity_temperature)
+    if c > n and rows.held is not None:
+        # With more classes than images it takes fewer multiplications to find each image's
+        # shares in every target first, and to multiply them by P once.
+        identity = torch.eye(n, dtype=unit.dtype, device=unit.device)
+        mean = rows.sums.T / rows.sums.sum() if steps.radius else None
+        others = rows.held / rows.sums
+        return solve_fixed_point(rows.multiply, identity, others, mean, omega, steps) @ predictions
+    others = rows.multiply(predictions)
+    mean = rows.sums.T @ predictions / rows.sums.sum() if steps.radius else None
+    return solve_fixed_point(rows.multiply, predictions, others, mean, omega, steps)
+
+
+def _solve_directly(
+    unit: Float[Tensor, "n d"],
+    predictions: Float[Tensor, "n c"],
+    settings: TargetSettings,
+) -> Float[Tensor, "n c"]:
+    """All rows of Q by a factorisation."""
+    omega, affinity_temperature = settings.omega, settings.affinity_temperature
+    # On a CPU Cholesky's takes less time than LU only for larger matrices.
+    large = len(unit) >= 1024 or unit.device.type != "cpu"
+    if affinity_temperature < SYMMETRIC_FROM or not large:
+        return solve_lu(compute_affinities(unit, affinity_temperature), predictions, omega)
+    weights = weigh_symmetrically(unit, affinity_temperature)
+    return solve_cholesky(weights, weights.sum(dim=1, keepdim=True), predictions, omega)

@@ -1,4 +1,7 @@
-"""Loss terms that methods share, and `BAKELoss` for a training loop of one's own."""
+"""`BAKELoss`, for your own training loop."""
+
+from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -6,12 +9,25 @@ from torch import nn
 
 from .._checks import check_not_negative
 from .._shapes import Float, Tensor
-from ..ensembling.checks import check_group, check_settings
+from ..ensembling.inputs import check_group
 from ..ensembling.plan import Solver
+from ..ensembling.settings import TargetSettings
 from ..ensembling.targets import start_targets
 from .checks import check_batch
 from .distillation import cross_entropy
 from .known_gradient import self_distillation_loss
+
+
+def _expose_setting(name: str) -> Any:
+    """An attribute that reads and replaces one of `settings`, which are checked then."""
+
+    def read(loss: "BAKELoss") -> Any:
+        return getattr(loss.settings, name)
+
+    def write(loss: "BAKELoss", value: Any) -> None:
+        loss.settings = replace(loss.settings, **{name: value})
+
+    return property(read, write)
 
 
 class BAKELoss(nn.Module):
@@ -33,6 +49,13 @@ class BAKELoss(nn.Module):
         solver, gather_dtype, equal_counts: see `bake_targets`.
     """
 
+    temperature = _expose_setting("temperature")
+    omega = _expose_setting("omega")
+    affinity_temperature = _expose_setting("affinity_temperature")
+    solver = _expose_setting("solver")
+    gather_dtype = _expose_setting("gather_dtype")
+    equal_counts = _expose_setting("equal_counts")
+
     def __init__(
         self,
         temperature: float = 4.0,
@@ -46,17 +69,13 @@ class BAKELoss(nn.Module):
         equal_counts: bool = False,
     ) -> None:
         super().__init__()
-        check_settings(temperature, omega, affinity_temperature, solver, gather_dtype)
         check_not_negative("weight", weight)
         check_group(group)
-        self.temperature = temperature
-        self.omega = omega
+        self.settings = TargetSettings(
+            temperature, omega, affinity_temperature, solver, gather_dtype, equal_counts
+        )
         self.weight = weight
-        self.affinity_temperature = affinity_temperature
         self.group = group
-        self.solver: Solver = solver
-        self.gather_dtype = gather_dtype
-        self.equal_counts = equal_counts
 
     def terms(
         self,
@@ -74,22 +93,15 @@ class BAKELoss(nn.Module):
             omega, affinity_temperature: in place of the loss's own, for a schedule of them.
         """
         check_batch(logits, target, features, alone=self.group is None)
-        finish = start_targets(
-            logits,
-            features,
-            temperature=self.temperature,
-            omega=self.omega if omega is None else omega,
-            affinity_temperature=(
-                self.affinity_temperature if affinity_temperature is None else affinity_temperature
-            ),
-            group=self.group,
-            solver=self.solver,
-            gather_dtype=self.gather_dtype,
-            equal_counts=self.equal_counts,
-        )
+        settings = self.settings
+        if omega is not None:
+            settings = replace(settings, omega=omega)
+        if affinity_temperature is not None:
+            settings = replace(settings, affinity_temperature=affinity_temperature)
+        finish = start_targets(logits, features, settings, self.group)
         hard = cross_entropy(logits, target)  # while the ranks exchange
         predictions, soft_targets = finish()
-        soft = self_distillation_loss(logits, predictions, soft_targets, self.temperature)
+        soft = self_distillation_loss(logits, predictions, soft_targets, settings.temperature)
         return {"cross_entropy": hard, "distillation": self.weight * soft}
 
     def forward(
@@ -116,8 +128,15 @@ class BAKELoss(nn.Module):
         return terms["cross_entropy"] + terms["distillation"]
 
     def extra_repr(self) -> str:
-        return (
-            f"temperature={self.temperature}, omega={self.omega}, weight={self.weight}, "
-            f"affinity_temperature={self.affinity_temperature}, solver={self.solver!r}, "
-            f"gather_dtype={self.gather_dtype}, equal_counts={self.equal_counts}"
+        return ", ".join(
+            f"{name}={getattr(self, name)!r}"
+            for name in (
+                "temperature",
+                "omega",
+                "weight",
+                "affinity_temperature",
+                "solver",
+                "gather_dtype",
+                "equal_counts",
+            )
         )

@@ -9,7 +9,7 @@ from itertools import islice
 import torch
 
 from .._shapes import Tensor
-from ..ensembling.checks import check_inputs, check_tensor
+from ..ensembling.inputs import check_inputs, check_tensor
 
 _ORDER = "are the two swapped? The order is (logits, target, features)"
 

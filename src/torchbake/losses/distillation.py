@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from .._shapes import Float, Tensor
-from ..ensembling.targets import disable_autocast
+from ..ensembling.precision import disable_autocast
 
 
 def distillation_loss(

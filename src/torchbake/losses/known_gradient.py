@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from .._shapes import Float, Tensor
-from ..ensembling.targets import disable_autocast
+from ..ensembling.precision import disable_autocast
 
 
 def self_distillation_loss(

@@ -1,34 +1,35 @@
-"""BAKE with the settings that a study of its variants came to (docs/methods/bake-plus.md)."""
+"""BAKE+, with the settings that a study of variants chose (docs/methods/bake-plus.md)."""
 
 from typing import Literal
 
 from ..ensembling.plan import Solver
-from .bake import BAKE
+from ..ranges import NotNegative, NotNegativeInt, Positive, Rate
+from .bake_variants import BAKEVariants
 
 
-class BAKEPlus(BAKE):
+class BAKEPlus(BAKEVariants):
     """BAKE on ordinary shuffled batches, with affinities that sharpen during the run.
 
-    No class groups, and T_a falls geometrically from 1 to 0.05: early on all images teach alike,
-    in the end those that are most alike. All else is as in the paper (Ge et al., arXiv
-    2104.13298). The study that chose this: docs/variants.md. Its other variants are settings of
-    `bake`.
+    There are no class groups, and T_a falls geometrically from 1 to 0.05: early on all images
+    teach alike, in the end those that look most alike. All else is as in the paper (Ge et al.,
+    arXiv 2104.13298). The study that chose this: docs/variants.md. Its other variants are settings
+    of `bake-variants`.
 
     Args:
-        partners: M, others of its class drawn beside each image; 3 or 1 in the paper.
+        partners: M, how many others of its class are drawn with each image; 3 or 1 in the paper.
         omega, temperature, weight, across_ranks, solver, gather_dtype: see `BAKE`.
         affinity_temperature: T_a at the start of the run, above zero; 1 throughout in the paper.
-        final_affinity_temperature: T_a at its end, above zero.
+        final_affinity_temperature: T_a at the end of the run, above zero.
     """
 
     def __init__(
         self,
-        partners: int = 0,
-        omega: float = 0.5,
-        temperature: float = 4.0,
-        weight: float = 1.0,
-        affinity_temperature: float = 1.0,
-        final_affinity_temperature: float = 0.05,
+        partners: NotNegativeInt = 0,
+        omega: Rate = 0.5,
+        temperature: Positive = 4.0,
+        weight: NotNegative = 1.0,
+        affinity_temperature: Positive = 1.0,
+        final_affinity_temperature: Positive = 0.05,
         across_ranks: bool = True,
         solver: Solver = "auto",
         gather_dtype: Literal["float16", "bfloat16"] | None = None,

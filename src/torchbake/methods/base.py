@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch.distributed as dist
 from torch import nn
 
 from .._shapes import Float, Int, Tensor
 from ..batch import Batch
+from .settings import check_arguments
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,15 +18,15 @@ class Task:
 
     Attributes:
         num_classes: C.
-        num_images: in the training set.
-        num_features: D, of the network.
+        num_images: images in the training set.
+        num_features: D, the features of the network.
         image_shape: channels, height, width.
         batch_size: images that `Method.forward` is given at once, on this rank.
-        network: the one that is trained.
-        make_network: another one of its kind, freshly initialised from the run's seed and a number;
-            to be kept as a submodule.
-        load_network: the trained network of a run folder, frozen and in evaluation mode; not to
-            be kept as a submodule, since checkpoints need not hold it.
+        network: the network that is trained.
+        make_network: makes another network of its kind, initialised from the run's seed and a
+            number. Keep it as a submodule.
+        load_network: loads the trained network of a run folder, frozen and in evaluation mode. Do
+            not keep it as a submodule: checkpoints need not hold it.
     """
 
     num_classes: int
@@ -39,50 +40,66 @@ class Task:
 
 
 class Step(NamedTuple):
-    """What one step computes."""
+    """What one step computes.
 
-    loss: Float[Tensor, ""]  # to be differentiated; a mean over the batch
-    logits: Float[Tensor, "k c"]  # for the training accuracy
-    terms: dict[str, Float[Tensor, ""]]  # the loss's summands by name, to be logged
-    labels: Int[Tensor, " k"] | None = None  # of the logits, if not of all images of the batch
+    Attributes:
+        loss: to be differentiated; a mean over the batch.
+        logits: (k, c), for the training accuracy.
+        terms: the summands of the loss by name, to be logged.
+        labels: (k,) class numbers of the logits; None: those of the batch.
+    """
+
+    loss: Float[Tensor, ""]
+    logits: Float[Tensor, "k c"]
+    terms: dict[str, Float[Tensor, ""]]
+    labels: Int[Tensor, " k"] | None = None
 
 
 class Method(nn.Module):
     """A training objective.
 
     A subclass takes its settings as keyword arguments with types and defaults, which are the
-    recipe's `method.*` keys, and raises ValueError for values out of range. It computes a step in
-    `forward`, calling the model as often as it likes. What it keeps between steps are buffers
-    or parameters, as of any module: checkpoints hold them, the optimizer gets the parameters, and
-    ranks share the parameters' gradients. Buffers must be alike on all ranks (see
-    `gather_rows`), but for those named in `rank_rows`.
+    recipe's `method.*` keys. A value that the annotation excludes raises ValueError, from a recipe
+    and from Python alike; `torchbake.ranges` has annotations for numbers in a range. The subclass
+    computes a step in `forward`, and may call the model as often as it likes. What it keeps
+    between steps are buffers or parameters, as of any module: checkpoints hold them, the optimizer
+    gets the parameters, and ranks share the parameters' gradients. Buffers must be alike on all
+    ranks (see `gather_rows`), except for those named in `rank_rows`.
     """
 
     partners: int = 0
-    """Others of its class drawn beside each image (see `ClassGroupedBatchSampler`)."""
+    """How many others of its class are drawn with each image (see `ClassGroupedBatchSampler`)."""
 
     views: int = 1
-    """Differently augmented copies of each image in a batch."""
+    """How many differently augmented copies of each image a batch has."""
 
     mixes: bool = False
-    """Whether it takes images of Mixup and CutMix, whose labels are `Batch.targets`."""
+    """Whether it can train on images of Mixup and CutMix, whose labels are `Batch.targets`."""
 
     rank_rows: tuple[str, ...] = ()
     """Buffers whose rows are of this rank's batch: a checkpoint holds those of all ranks."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = check_arguments(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         super().__init__()
 
     def setup(self, task: Task) -> None:
-        """Called once, before the optimizer is made and a checkpoint is loaded."""
+        """Make what is kept between steps; called once, before the optimizer is made."""
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
-        """One step: `model(images)` gives (features, logits)."""
+        """Compute one step. `model(images)` returns (features, logits)."""
         raise NotImplementedError
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """The rows (r, …) of all ranks, in rank order, where there are several; each has as many."""
+    """Gather the rows (r, …) of all ranks, in rank order; every rank must have as many rows.
+
+    Without a process group, these are the rows themselves.
+    """
     if not (dist.is_available() and dist.is_initialized()):
         return rows
     gathered = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])

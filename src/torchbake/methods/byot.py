@@ -3,40 +3,39 @@
 import torch
 from torch import nn
 
-from .._checks import check_not_negative, check_positive, check_share
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
 from ..models.stages import StageHead, Taps, find_stages
+from ..ranges import NotNegative, Positive, Share
 from .base import Method, Step, Task
 
 
 class BYOT(Method):
-    """Classifiers on inner stages, taught by the label and by the network's own end (section 3).
+    """Classifiers on inner stages learn from the label and from the network's last one (section 3).
 
     CE of the network + Σ_i [(1 − α) CE_i + α KL(p ‖ p_i) + λ ‖F_i − F‖²], KL at temperature T and
-    without T², the last term a sum over features and a mean over the batch; p and F, the network's
-    own prediction and pooled features, teach without gradient. Heads are dropped after training.
-    The paper gives no α, λ and T: these are those of the authors' later code, whose λ is of the
-    distance that is not squared.
+    without T². The last term is a sum over features and a mean over the batch; p and F, the
+    network's own prediction and pooled features, teach without gradient. Heads are dropped after
+    training.
+    The paper gives no α, λ and T: the defaults are those of the authors' later code, where λ
+    weighs the distance itself, not its square.
 
     Args:
         alpha: α in [0, 1].
         weight: λ ≥ 0, of the distance of features.
         temperature: T, above zero.
-        stages: layers whose outputs the stages are, the last included; by default the network's.
+        stages: the layers whose outputs are the stages, the last included; by default the
+            network's.
     """
 
     def __init__(
         self,
-        alpha: float = 0.3,
-        weight: float = 0.03,
-        temperature: float = 3.0,
+        alpha: Share = 0.3,
+        weight: NotNegative = 0.03,
+        temperature: Positive = 3.0,
         stages: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__()
-        check_share("alpha", alpha)
-        check_not_negative("weight", weight)
-        check_positive("temperature", temperature)
         self.alpha = alpha
         self.weight = weight
         self.temperature = temperature

@@ -3,19 +3,20 @@
 import torch
 from torch import nn
 
-from .._checks import check_not_negative, check_positive
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
+from ..ranges import NotNegative, Positive
 from .base import Method, Step
 
 
 class CSKD(Method):
-    """Cross-entropy, and T² KL of another image of its class from each image's prediction.
+    """Each image learns from the prediction for another image of its class.
 
-    Every second image of a batch is the partner of the one before it. In the paper (section 2)
-    partners only teach: they are predicted without gradient, and half of the
-    images of a batch train the network. With `symmetric`, which is ours, both images of a pair
-    train it and teach each other, so that it learns from as many images as it sees.
+    The loss is cross-entropy + λ T² KL of the prediction from that of the partner; every second
+    image of a batch is the partner of the one before it. In the paper (section 2) partners only
+    teach: they are predicted without gradient, and half of the images of a batch train the
+    network. With `symmetric`, which is ours, both images of a pair train it and teach each other,
+    so that it learns from as many images as it sees.
 
     Args:
         temperature: T, above zero; 4 in the paper on CIFAR-100.
@@ -26,11 +27,9 @@ class CSKD(Method):
     partners = 1
 
     def __init__(
-        self, temperature: float = 4.0, weight: float = 1.0, symmetric: bool = False
+        self, temperature: Positive = 4.0, weight: NotNegative = 1.0, symmetric: bool = False
     ) -> None:
         super().__init__()
-        check_positive("temperature", temperature)
-        check_not_negative("weight", weight)
         self.temperature = temperature
         self.weight = weight
         self.symmetric = symmetric

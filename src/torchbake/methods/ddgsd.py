@@ -3,18 +3,18 @@
 import torch
 from torch import nn
 
-from .._checks import check_not_negative, check_positive
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
+from ..ranges import NotNegative, Positive
 from .base import Method, Step
 
 
 class DDGSD(Method):
-    """Two views of each image, whose predictions and mean features are drawn together.
+    """Two views of each image learn from each other, by predictions and by mean features.
 
-    CE_a + CE_b + λ T² [KL(p_a ‖ p_b) + KL(p_b ‖ p_a)] + μ ‖mean F_a − mean F_b‖², the last term the
-    squared maximum mean discrepancy of pooled features over the batch. Targets of the KL have no
-    gradient.
+    CE_a + CE_b + λ T² [KL(p_a ‖ p_b) + KL(p_b ‖ p_a)] + μ ‖mean F_a − mean F_b‖². The last term is
+    the squared maximum mean discrepancy of pooled features over the batch. Targets of the KL have
+    no gradient.
 
     Args:
         temperature: T, above zero.
@@ -25,12 +25,12 @@ class DDGSD(Method):
     views = 2
 
     def __init__(
-        self, temperature: float = 3.0, weight: float = 1.0, feature_weight: float = 0.0005
+        self,
+        temperature: Positive = 3.0,
+        weight: NotNegative = 1.0,
+        feature_weight: NotNegative = 0.0005,
     ) -> None:
         super().__init__()
-        check_positive("temperature", temperature)
-        check_not_negative("weight", weight)
-        check_not_negative("feature_weight", feature_weight)
         self.temperature = temperature
         self.weight = weight
         self.feature_weight = feature_weight

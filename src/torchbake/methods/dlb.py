@@ -3,21 +3,21 @@
 import torch
 from torch import nn
 
-from .._checks import check_not_negative, check_positive
 from .._shapes import Float, Int, Tensor
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
+from ..ranges import NotNegative, Positive
 from .base import Method, Step, Task
 
 
 class DLB(Method):
-    """Each batch comes twice: what the network said of it then teaches it a step later.
+    """Each batch comes twice: its first prediction teaches it a step later.
 
-    A step takes the last batch's images, augmented anew, together with this one's: cross-entropy
-    of both, + λ T² KL of this prediction of the last batch from that of the step before (section
-    3). So every image goes through the network twice, and counts as seen once. Both halves are one
-    batch of the network, as in the paper; the published code forwards them one after the other.
-    With `training.accumulate`, a batch's parts take the place of batches.
+    A step takes the last batch's images, augmented anew, together with this batch's: cross-entropy
+    of both + λ T² KL of this prediction of the last batch from that of the step before (section
+    3). So every image goes through the network twice, and counts as seen once. Both halves go
+    through it as one batch, as in the paper; the published code does one after the other. With
+    `training.accumulate`, a batch's parts take the place of batches.
 
     Args:
         temperature: T, above zero; 3 in the paper.
@@ -32,10 +32,8 @@ class DLB(Method):
     last_predictions: Float[Tensor, "n c"]
     begun: Tensor  # (), whether there was a last batch
 
-    def __init__(self, temperature: float = 3.0, weight: float = 1.0) -> None:
+    def __init__(self, temperature: Positive = 3.0, weight: NotNegative = 1.0) -> None:
         super().__init__()
-        check_positive("temperature", temperature)
-        check_not_negative("weight", weight)
         self.temperature = temperature
         self.weight = weight
         self._has_last = False
@@ -46,13 +44,13 @@ class DLB(Method):
         self.register_buffer("last_labels", torch.zeros(n, dtype=torch.long))
         self.register_buffer("last_predictions", torch.zeros(n, task.num_classes))
         self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
-        self._has_begun = torch.compiler.disable(lambda: bool(self.begun))  # slow to import
+        self._is_set = torch.compiler.disable(_is_set)  # slow to import
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         n = len(batch.labels)
         now, later = batch.images.chunk(2)
         # Asked of the device until it is so, and then no more.
-        self._has_last = self._has_last or self._has_begun()
+        self._has_last = self._has_last or self._is_set(self.begun)
         if not self._has_last:
             logits = model(now).logits
             hard = cross_entropy(logits, batch.labels)
@@ -70,3 +68,7 @@ class DLB(Method):
         self.begun.fill_(True)
         terms = {"cross_entropy": hard, "distillation": self.weight * soft}
         return Step(hard + terms["distillation"], logits, terms)
+
+
+def _is_set(flag: Tensor) -> bool:
+    return bool(flag)

@@ -3,14 +3,14 @@
 import torch
 from torch import nn
 
-from .._checks import check_not_negative
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
+from ..ranges import AtLeastTwo, NotNegative
 from .base import Method, Step, Task
 
 
 class DML(Method):
-    """Several networks, each with cross-entropy and the mean KL of the others' predictions.
+    """Several networks, each with cross-entropy and the mean KL from the others' predictions.
 
     L_k = CE_k + λ / (K − 1) Σ_l KL(p_l ‖ p_k) at temperature 1 (section 2). All networks are
     updated at once from the same predictions, where the paper's algorithm 1 updates them in turns.
@@ -21,11 +21,8 @@ class DML(Method):
         weight: λ ≥ 0; 1 in the paper.
     """
 
-    def __init__(self, networks: int = 2, weight: float = 1.0) -> None:
+    def __init__(self, networks: AtLeastTwo = 2, weight: NotNegative = 1.0) -> None:
         super().__init__()
-        if networks < 2:
-            raise ValueError(f"networks must be at least 2, got {networks}")
-        check_not_negative("weight", weight)
         self.networks = networks
         self.weight = weight
 

@@ -1,17 +1,20 @@
 """Methods by their names: those of this package, and those of a user's own module."""
 
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import pydantic
 
 from .._own_code import import_object
 from ..errors import UserError, did_you_mean
 from . import METHODS
+from .settings import make_settings_model
 
 if TYPE_CHECKING:
     from .base import Method
 
 
-def find_method(name: object) -> "type[Method]":
+def find_method(name: object) -> type["Method"]:
     """The class of a method, by a name in `METHODS` or as `module:Class` of a user's own.
 
     Raises:
@@ -33,27 +36,20 @@ def find_method(name: object) -> "type[Method]":
     return found
 
 
-def read_settings(method: "type[Method]", name: str) -> dict[str, tuple[Any, Any]]:
-    """The settings that a method takes: of each its type and its default (`...`: there is none).
+def read_settings(method: type["Method"], name: str) -> type[pydantic.BaseModel]:
+    """A model of the settings that a method takes (see `make_settings_model`).
 
     Raises:
         UserError: `__init__` does not name them, or names types that are not there.
     """
-    try:
-        parameters = signature(method, eval_str=True).parameters.values()
-    except NameError as error:
-        raise UserError(f"method.name: '{name}': the type of a setting: {error}") from error
-    for parameter in parameters:
+    for parameter in signature(method).parameters.values():
         if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
             raise UserError(
                 f"method.name: '{name}' must name each of its settings in __init__, which has "
                 f"{parameter}"
             )
-    empty = Parameter.empty
-    return {
-        p.name: (
-            Any if p.annotation is empty else p.annotation,
-            ... if p.default is empty else p.default,
-        )
-        for p in parameters
-    }
+    try:
+        return make_settings_model(method, storable=True)
+    except (NameError, pydantic.PydanticUserError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"method.name: '{name}': the type of a setting: {reason}") from None

@@ -3,16 +3,16 @@
 import torch
 from torch import nn
 
-from .._checks import check_positive, check_share
 from .._shapes import Float, Tensor
 from ..batch import Batch
 from ..errors import UserError
 from ..losses.distillation import cross_entropy, distillation_loss
+from ..ranges import Positive, Share
 from .base import Method, Step, Task
 
 
 class KD(Method):
-    """(1 − α) cross-entropy + α T² KL of a trained teacher's prediction (section 2).
+    """(1 − α) cross-entropy + α T² KL from a trained teacher's prediction (section 2).
 
     Args:
         teacher: the run folder of a finished run on the same classes.
@@ -22,11 +22,9 @@ class KD(Method):
     """
 
     def __init__(
-        self, teacher: str | None = None, temperature: float = 4.0, alpha: float = 0.9
+        self, teacher: str | None = None, temperature: Positive = 4.0, alpha: Share = 0.9
     ) -> None:
         super().__init__()
-        check_positive("temperature", temperature)
-        check_share("alpha", alpha)
         self.folders = [] if teacher is None else [teacher]
         self.temperature = temperature
         self.alpha = alpha
@@ -42,7 +40,7 @@ class KD(Method):
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         logits = model(batch.images).logits
-        soft = distillation_loss(logits, self.targets(batch), self.temperature)
+        soft = distillation_loss(logits, self.compute_targets(batch), self.temperature)
         terms = {
             "cross_entropy": (1 - self.alpha) * cross_entropy(logits, batch.labels),
             "distillation": self.alpha * soft,
@@ -50,7 +48,7 @@ class KD(Method):
         return Step(terms["cross_entropy"] + terms["distillation"], logits, terms)
 
     @torch.no_grad()
-    def targets(self, batch: Batch) -> Float[Tensor, "n c"]:
+    def compute_targets(self, batch: Batch) -> Float[Tensor, "n c"]:
         """The mean of the teachers' predictions at temperature T."""
         predictions = [
             (teacher(batch.images).logits.float() / self.temperature).softmax(dim=1)
@@ -68,7 +66,7 @@ class KDEnsemble(KD):
     """
 
     def __init__(
-        self, teachers: tuple[str, ...] = (), temperature: float = 4.0, alpha: float = 0.9
+        self, teachers: tuple[str, ...] = (), temperature: Positive = 4.0, alpha: Share = 0.9
     ) -> None:
         super().__init__(None, temperature, alpha)
         self.folders = list(teachers)

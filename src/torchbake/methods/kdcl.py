@@ -5,41 +5,38 @@ from typing import Literal
 import torch
 from torch import nn
 
-from .._checks import check_not_negative, check_positive
 from .._shapes import Float, Int, Tensor
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
+from ..ranges import AtLeastTwo, NotNegative, Positive
 from .base import Method, Step, Task
 
 
 class KDCL(Method):
-    """Several networks, each with its own view of the images, taught by one ensemble of theirs.
+    """Several networks, each with its own view of the images, learn from one ensemble of theirs.
 
-    Σ_k CE_k + λ T² KL(softmax(z_t / T) ‖ p_k), z_t a combination of the logits made with the labels
-    (section 3). The paper's form with weights from a held-out set (General) is left out, since
-    the other methods here train on all images. The first network is evaluated and saved.
+    Σ_k CE_k + λ T² KL(softmax(z_t / T) ‖ p_k), where z_t combines the logits by help of the labels
+    (section 3). The paper's form with weights from a held-out set (General) is left out, since the
+    other methods here train on all images. The first network is evaluated and saved.
 
     Args:
         networks: at least 2, of one kind and initialised differently; 2 in most of the paper.
-        ensemble: `min-logit`, per class the least of the logits, each network's less that of the
-            label; `naive`, the network with the least cross-entropy for the image; `linear`, the
-            convex combination with the least cross-entropy for the batch, by gradient steps.
+        ensemble: `min-logit` takes for each class the least of the logits, after subtracting that
+            of the label from each network's; `naive` takes the network with the least
+            cross-entropy for the image; `linear` takes the convex combination with the least
+            cross-entropy for the batch, by gradient steps.
         temperature: T, above zero.
         weight: λ ≥ 0; 1 in the paper.
     """
 
     def __init__(
         self,
-        networks: int = 2,
+        networks: AtLeastTwo = 2,
         ensemble: Literal["min-logit", "naive", "linear"] = "min-logit",
-        temperature: float = 2.0,
-        weight: float = 1.0,
+        temperature: Positive = 2.0,
+        weight: NotNegative = 1.0,
     ) -> None:
         super().__init__()
-        if networks < 2:
-            raise ValueError(f"networks must be at least 2, got {networks}")
-        check_positive("temperature", temperature)
-        check_not_negative("weight", weight)
         self.views = networks
         self.ensemble = ensemble
         self.temperature = temperature
@@ -55,7 +52,7 @@ class KDCL(Method):
         hard = [cross_entropy(z, batch.labels) for z in logits]
         with torch.no_grad():
             stacked = torch.stack(logits).float()
-            teacher = ENSEMBLES[self.ensemble](stacked, batch.labels)
+            teacher = _ENSEMBLES[self.ensemble](stacked, batch.labels)
             targets = (teacher / self.temperature).softmax(dim=1)
         soft = [distillation_loss(z, targets, self.temperature) for z in logits]
         terms = {
@@ -66,23 +63,30 @@ class KDCL(Method):
         return Step(torch.stack(list(terms.values())).sum(), logits[0], terms)
 
 
-def min_logit(logits: Float[Tensor, "k n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, "n c"]:
-    """Per class the least logit of any network, the label's being zero in each."""
+def take_least_logits(
+    logits: Float[Tensor, "k n c"], labels: Int[Tensor, " n"]
+) -> Float[Tensor, "n c"]:
+    """Take for each class the least logit of any network, after subtracting that of the label."""
     own = labels[None, :, None].expand(len(logits), -1, 1)
     return (logits - logits.gather(2, own)).amin(dim=0)
 
 
-def naive(logits: Float[Tensor, "k n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, "n c"]:
-    """For each image the logits of the network that knows its label best."""
+def choose_best_network(
+    logits: Float[Tensor, "k n c"], labels: Int[Tensor, " n"]
+) -> Float[Tensor, "n c"]:
+    """Take for each image the logits of the network that knows its label best."""
     own = labels[None, :, None].expand(len(logits), -1, 1)
     best = logits.log_softmax(dim=2).gather(2, own)[:, :, 0].argmax(dim=0)
     return logits[best, torch.arange(len(labels), device=labels.device)]
 
 
-def linear(logits: Float[Tensor, "k n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, "n c"]:
-    """The convex combination whose cross-entropy over the batch is least.
+def combine_linearly(
+    logits: Float[Tensor, "k n c"], labels: Int[Tensor, " n"]
+) -> Float[Tensor, "n c"]:
+    """Combine the networks so that the cross-entropy over the batch is least.
 
-    A convex problem in K numbers: exponentiated gradient, which keeps them on the simplex.
+    The combination is convex, and so is the problem, in K numbers; it is solved by exponentiated
+    gradient, which keeps them on the simplex.
     """
     weights = logits.new_full((len(logits),), 1 / len(logits))
     truth = nn.functional.one_hot(labels, logits.shape[2]).to(logits.dtype)
@@ -94,4 +98,8 @@ def linear(logits: Float[Tensor, "k n c"], labels: Int[Tensor, " n"]) -> Float[T
     return torch.einsum("k,knc->nc", weights, logits)
 
 
-ENSEMBLES = {"min-logit": min_logit, "naive": naive, "linear": linear}
+_ENSEMBLES = {
+    "min-logit": take_least_logits,
+    "naive": choose_best_network,
+    "linear": combine_linearly,
+}

@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from .._checks import check_share
 from ..batch import Batch
 from ..losses.distillation import cross_entropy
+from ..ranges import Share
 from .base import Method, Step
 
 
@@ -17,9 +17,8 @@ class LabelSmoothing(Method):
 
     mixes = True
 
-    def __init__(self, smoothing: float = 0.1) -> None:
+    def __init__(self, smoothing: Share = 0.1) -> None:
         super().__init__()
-        check_share("smoothing", smoothing)
         self.smoothing = smoothing
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:

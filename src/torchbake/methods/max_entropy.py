@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from .._checks import check_not_negative
 from ..batch import Batch
 from ..losses.distillation import cross_entropy
+from ..ranges import NotNegative
 from .base import Method, Step
 
 
@@ -17,9 +17,8 @@ class MaxEntropy(Method):
 
     mixes = True
 
-    def __init__(self, weight: float = 0.1) -> None:
+    def __init__(self, weight: NotNegative = 0.1) -> None:
         super().__init__()
-        check_not_negative("weight", weight)
         self.weight = weight
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:

@@ -4,46 +4,47 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .._checks import check_positive
 from .._shapes import Float, Tensor
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
 from ..models.stages import HeadOutput, StageHead, Taps, count_channels, find_stages, pool
+from ..ranges import Positive
 from .base import Method, Step, Task
 
 
 class MixSKD(Method):
-    """What a mixed image gives, and the mix of what its two images give, teach each other.
+    """A mixed image's prediction and the mix of its two images' predictions teach each other.
 
-    With x̃ = μ x_i + (1 − μ) x_j, μ ~ Beta(α, α), and ~ over anything for the same mix of what it is
-    for x_i and for x_j (section 3), the loss is the sum of
+    A mixed image is x̃ = μ x_i + (1 − μ) x_j, with μ ~ Beta(α, α). Maps and logits are mixed alike:
+    "mixed" below means μ times what x_i gives plus 1 − μ times what x_j gives (section 3). The loss
+    is the sum of
 
     * `cross_entropy`: of the network and of the heads on its inner stages, for x and for x̃;
     * `features`: the mean squared distance of maps, mixed and of x̃, at each stage;
-    * `discriminators`: binary cross-entropy of telling the two kinds of maps apart;
-    * `heads`: T² KL of each head, mixed and for x̃, both ways;
+    * `discriminators`: binary cross-entropy of recognising which of the two kinds a map is;
+    * `heads`: T² KL of each head's prediction, mixed and of x̃, both ways;
     * `teacher`: cross-entropy of a classifier on all stages' maps, the self-teacher, with the mixed
-      label, and T² KL of what it says of either kind from the network's prediction of the other.
+      label, and T² KL of the network's prediction of either kind from the self-teacher's of the
+      other.
 
     Targets have no gradient. Only the network remains after training. The published script for
-    CIFAR leaves the self-teacher and the discriminators untrained; this trains both.
+    CIFAR leaves the self-teacher and the discriminators untrained; here both are trained.
 
     Args:
         alpha: α of the Beta distribution, above zero; 0.4 in the published code on CIFAR, 0.1 on
             ImageNet.
         temperature: T, above zero; 3 in the paper.
-        stages: layers whose outputs the stages are, the last included; by default the network's.
+        stages: the layers whose outputs are the stages, the last included; by default the
+            network's.
     """
 
     def __init__(
         self,
-        alpha: float = 0.4,
-        temperature: float = 3.0,
+        alpha: Positive = 0.4,
+        temperature: Positive = 3.0,
         stages: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__()
-        check_positive("alpha", alpha)
-        check_positive("temperature", temperature)
         self.alpha = alpha
         self.temperature = temperature
         self.stages = stages
@@ -86,22 +87,23 @@ class MixSKD(Method):
         terms = {
             "cross_entropy": torch.stack(hard).sum(),
             "features": torch.stack([F.mse_loss(a.float(), b.float()) for a, b in maps]).sum(),
-            "discriminators": self._told_apart(maps),
-            "heads": self._mutual([*logits[:-1], *[(b, a) for a, b in logits[:-1]]]),
+            "discriminators": self._discriminate(maps),
+            "heads": self._distil([*logits[:-1], *[(b, a) for a, b in logits[:-1]]]),
             "teacher": torch.stack([cross_entropy(z, truth) for z in teachers]).sum()
-            + self._mutual([(logits[-1][0], teachers[1]), (logits[-1][1], teachers[0])]),
+            + self._distil([(logits[-1][0], teachers[1]), (logits[-1][1], teachers[0])]),
         }
         return Step(torch.stack(list(terms.values())).sum(), final[:n], terms)
 
-    def _mutual(self, pairs: list[tuple[Tensor, Tensor]]) -> Float[Tensor, ""]:
-        """The sum of T² KL over pairs (what learns, what teaches) of logits."""
+    def _distil(self, pairs: list[tuple[Tensor, Tensor]]) -> Float[Tensor, ""]:
+        """The sum of T² KL over pairs of logits: of those that learn, and those that teach."""
         losses = []
         for logits, teacher in pairs:
             targets = (teacher.detach().float() / self.temperature).softmax(dim=1)
             losses.append(distillation_loss(logits, targets, self.temperature))
         return torch.stack(losses).sum()
 
-    def _told_apart(self, maps: list[tuple[Tensor, Tensor]]) -> Float[Tensor, ""]:
+    def _discriminate(self, maps: list[tuple[Tensor, Tensor]]) -> Float[Tensor, ""]:
+        """Cross-entropy of recognising which maps were mixed, summed over the stages."""
         losses = []
         for discriminator, pair in zip(self.discriminators, maps, strict=True):
             scores = discriminator(pool(torch.cat(pair)))[:, 0].float()

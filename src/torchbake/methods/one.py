@@ -3,16 +3,16 @@
 import torch
 from torch import nn
 
-from .._checks import check_positive
 from ..batch import Batch
 from ..errors import UserError
 from ..losses.distillation import cross_entropy, distillation_loss
 from ..models.stages import Taps, count_channels, find_stages, pool
+from ..ranges import AtLeastTwo, Positive
 from .base import Method, Step, Task
 
 
 class ONE(Method):
-    """Branches on shared lower stages, taught by their own gated ensemble (section 3).
+    """Branches on shared lower stages learn from their own gated ensemble (section 3).
 
     Σ_i CE_i + CE_e + T² Σ_i KL(p_e ‖ p_i), with the ensemble's logits z_e = Σ_i g_i z_i and the
     gate g = softmax(ReLU(BN(linear(pooled shared features)))). The network itself is branch 0,
@@ -27,12 +27,9 @@ class ONE(Method):
     """
 
     def __init__(
-        self, branches: int = 3, temperature: float = 3.0, stage: str | None = None
+        self, branches: AtLeastTwo = 3, temperature: Positive = 3.0, stage: str | None = None
     ) -> None:
         super().__init__()
-        if branches < 2:
-            raise ValueError(f"branches must be at least 2, got {branches}")
-        check_positive("temperature", temperature)
         self.branches = branches
         self.temperature = temperature
         self.stage = stage

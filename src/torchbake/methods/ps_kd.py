@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from .._checks import check_share
 from .._shapes import Float, Int, Tensor
 from ..batch import Batch
 from ..losses.distillation import cross_entropy
+from ..ranges import PositiveInt, Share
 from .base import Method, Step, Task, gather_rows
 
 LIMIT = 512 * 2**20
@@ -17,24 +17,21 @@ class PSKD(Method):
     """Cross-entropy with (1 − α_t) y + α_t P_past in place of the label y (section 3).
 
     P_past is what the network predicted for the image when it last trained on it, an epoch ago; at
-    first the label. α_t grows with the training's progress t from 0 to α, step by step; in
-    the published code epoch by epoch.
+    first it is the label. α_t grows with the training's progress t from 0 to α, step by step; in
+    the published code it grows epoch by epoch.
 
     Args:
         alpha: α in [0, 1], the share of past predictions at the end; 0.8 in the paper.
-        kept_classes: most probable classes kept of each prediction, the rest of it being spread
-            evenly over the others; by default all, or as many as need 512 MiB.
+        kept_classes: how many of the most probable classes are kept of each prediction; what is
+            left is spread evenly over the others. By default all, or as many as fit into 512 MiB.
     """
 
     past: Float[Tensor, "images k"]  # float16
     classes: Int[Tensor, "images k"]  # int16; none if all are kept
     known: Tensor  # (images,), whether there is a prediction
 
-    def __init__(self, alpha: float = 0.8, kept_classes: int | None = None) -> None:
+    def __init__(self, alpha: Share = 0.8, kept_classes: PositiveInt | None = None) -> None:
         super().__init__()
-        check_share("alpha", alpha)
-        if kept_classes is not None and kept_classes < 1:
-            raise ValueError(f"kept_classes must be at least 1, got {kept_classes}")
         self.alpha = alpha
         self.kept_classes = kept_classes
 
@@ -52,12 +49,12 @@ class PSKD(Method):
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         logits = model(batch.images).logits
-        loss = cross_entropy(logits, self.targets(batch, logits.shape[1]))
+        loss = cross_entropy(logits, self.compute_targets(batch, logits.shape[1]))
         self._remember(batch.indices, logits.detach().float().softmax(dim=1))
         return Step(loss, logits, {"cross_entropy": loss})
 
-    def targets(self, batch: Batch, num_classes: int) -> Float[Tensor, "n c"]:
-        """What the images of the batch are trained towards now."""
+    def compute_targets(self, batch: Batch, num_classes: int) -> Float[Tensor, "n c"]:
+        """The distributions towards which the images of the batch are trained now."""
         labels = nn.functional.one_hot(batch.labels, num_classes).float()
         past = self.past[batch.indices].float()
         if self.partial:

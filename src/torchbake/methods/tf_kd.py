@@ -3,10 +3,10 @@
 from torch import nn
 from torch.nn import functional as F
 
-from .._checks import check_positive, check_share
 from .._shapes import Float, Tensor
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
+from ..ranges import Positive, PositiveShare, Share
 from .base import Method, Step
 from .kd import KD
 
@@ -25,16 +25,16 @@ class TfKDSelf(KD):
     """
 
     def __init__(
-        self, teacher: str | None = None, temperature: float = 6.0, alpha: float = 0.95
+        self, teacher: str | None = None, temperature: Positive = 6.0, alpha: Share = 0.95
     ) -> None:
         super().__init__(teacher, temperature, alpha)
 
 
 class TfKDVirtual(Method):
-    """Tf-KD with a virtual teacher, right by design.
+    """Tf-KD with a virtual teacher, which is right by design.
 
-    (1 − α) cross-entropy + α T² KL(p_d ‖ p) at temperature T, p_d(label) = a and (1 − a) / (C − 1)
-    for every other class, softened by the same temperature (section 5).
+    (1 − α) cross-entropy + α T² KL(p_d ‖ p) at temperature T, where p_d is a for the label and
+    (1 − a) / (C − 1) for every other class, softened by the same temperature (section 5).
 
     Args:
         correct: a in (0, 1], the virtual teacher's probability of the label.
@@ -43,20 +43,16 @@ class TfKDVirtual(Method):
     """
 
     def __init__(
-        self, correct: float = 0.99, temperature: float = 20.0, alpha: float = 0.1
+        self, correct: PositiveShare = 0.99, temperature: Positive = 20.0, alpha: Share = 0.1
     ) -> None:
         super().__init__()
-        if not 0 < correct <= 1:
-            raise ValueError(f"correct must be in (0, 1], got {correct}")
-        check_positive("temperature", temperature)
-        check_share("alpha", alpha)
         self.correct = correct
         self.temperature = temperature
         self.alpha = alpha
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         logits = model(batch.images).logits
-        targets = self.targets(batch.labels, logits.shape[1])
+        targets = self.compute_targets(batch.labels, logits.shape[1])
         soft = distillation_loss(logits, targets, self.temperature)
         terms = {
             "cross_entropy": (1 - self.alpha) * cross_entropy(logits, batch.labels),
@@ -64,7 +60,7 @@ class TfKDVirtual(Method):
         }
         return Step(terms["cross_entropy"] + terms["distillation"], logits, terms)
 
-    def targets(self, labels: Tensor, num_classes: int) -> Float[Tensor, "n c"]:
+    def compute_targets(self, labels: Tensor, num_classes: int) -> Float[Tensor, "n c"]:
         """The virtual teacher's prediction at temperature T."""
         others = (1 - self.correct) / max(num_classes - 1, 1)
         truth = F.one_hot(labels, num_classes).float()

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
@@ -14,6 +13,8 @@ from .networks import NETWORKS
 
 def list_models() -> list[str]:
     """The names that `create_model` knows: this package's networks, then timm's."""
+    import timm
+
     return [*sorted(NETWORKS), *timm.list_models()]
 
 
@@ -53,7 +54,11 @@ def create_model(
             network = import_object(name, "model.name")(num_classes)
         elif name in NETWORKS:
             network = NETWORKS[name](num_classes, in_chans)
-        elif hub or timm.is_model(name.split(".")[0]):
+        else:
+            import timm  # takes a second, which networks of one's own need not wait for
+
+            if not (hub or timm.is_model(name.split(".")[0])):
+                raise UserError(f"unknown model '{name}'{did_you_mean(name, list_models())}")
             network = timm.create_model(
                 name,
                 pretrained=pretrained,
@@ -61,8 +66,6 @@ def create_model(
                 in_chans=in_chans,
                 drop_rate=drop_rate,
             )
-        else:
-            raise UserError(f"unknown model '{name}'{did_you_mean(name, list_models())}")
     except UserError:
         raise
     except Exception as error:

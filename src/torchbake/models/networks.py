@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import timm
 from torch import nn
 from torch.nn import functional as F
 
@@ -159,6 +158,8 @@ def resnet56(num_classes: int, in_chans: int = 3) -> nn.Module:
 
 def densenet121_32(num_classes: int, in_chans: int = 3) -> nn.Module:
     """DenseNet-121 with growth 32 and, for 32×32 images, a 3×3 stem without pooling."""
+    import timm
+
     network: Any = timm.create_model("densenet121", num_classes=num_classes, in_chans=in_chans)
     network.features.conv0 = nn.Conv2d(in_chans, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(network.features.conv0.weight)
@@ -168,6 +169,8 @@ def densenet121_32(num_classes: int, in_chans: int = 3) -> nn.Module:
 
 def resnext152_32x4d(num_classes: int, in_chans: int = 3) -> nn.Module:
     """ResNeXt-152 of 32 groups, 4 channels wide in the first stage (Xie et al., 1611.05431)."""
+    import timm
+
     resnet: Any = timm.models.resnet
     return resnet.ResNet(
         resnet.Bottleneck,

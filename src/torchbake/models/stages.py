@@ -1,6 +1,7 @@
 """What networks compute on the way: outputs of inner stages, and classifiers on top of them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -58,24 +59,19 @@ class Taps:
         self._kept: dict[str, Any] = {}
         layers = dict(network.named_modules())
         for name in names:
+            # Bound to this object, so that a deep copy of network and taps has its own.
             if inputs:
-                layers[name].register_forward_pre_hook(self._in(name))
+                layers[name].register_forward_pre_hook(partial(self._keep_input, name))
             else:
-                layers[name].register_forward_hook(self._out(name))
+                layers[name].register_forward_hook(partial(self._keep_output, name))
 
-    def _in(self, name: str) -> Any:
-        def keep(layer: nn.Module, given: Any) -> None:
-            if torch.is_grad_enabled():
-                self._kept[name] = given[0]
+    def _keep_input(self, name: str, layer: nn.Module, given: Any) -> None:
+        if torch.is_grad_enabled():
+            self._kept[name] = given[0]
 
-        return keep
-
-    def _out(self, name: str) -> Any:
-        def keep(layer: nn.Module, given: Any, output: Any) -> None:
-            if torch.is_grad_enabled():
-                self._kept[name] = output
-
-        return keep
+    def _keep_output(self, name: str, layer: nn.Module, given: Any, output: Any) -> None:
+        if torch.is_grad_enabled():
+            self._kept[name] = output
 
     def take(self) -> list[Tensor]:
         """What the last forward left, in the order of names, as it is."""

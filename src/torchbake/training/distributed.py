@@ -41,11 +41,11 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         yield Ranks(0, 1, prepare_device(device, 0))
         return
     found = prepare_device(device, int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
-    try:
-        yield Ranks(dist.get_rank(), dist.get_world_size(), found)
-    finally:
-        dist.destroy_process_group()
+    on_cuda = found.type == "cuda"
+    dist.init_process_group("nccl" if on_cuda else "gloo", device_id=found if on_cuda else None)
+    # Left as it is by an error: to end the group would wait for ranks that wait for this one.
+    yield Ranks(dist.get_rank(), dist.get_world_size(), found)
+    dist.destroy_process_group()
 
 
 def prepare_device(name: str, local_rank: int) -> torch.device:

@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def describe_environment() -> dict[str, Any]:
     return {
         # An argument may hold bytes that are not Unicode.
         "command": [argument.encode("utf-8", "replace").decode() for argument in sys.argv],
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "torchbake": __version__,
         "commit": _commit(),
         "python": platform.python_version(),

@@ -147,7 +147,8 @@ def _evaluate(setup: Setup) -> dict[str, float]:
     """The figures of the model on the test images, and of the EMA with `ema_` before."""
     figures: dict[str, float] = {}
     ranks, precision = setup.ranks, PRECISIONS[setup.recipe.training.precision]
-    for prefix, model in (("", setup.model), ("ema_", setup.average)):
+    averaged = None if setup.average is None else setup.average.network
+    for prefix, model in (("", setup.model), ("ema_", averaged)):
         if model is not None:
             if ranks.world_size > 1:  # statistics of normalisation are those that are saved
                 for buffer in model.buffers():
@@ -171,7 +172,7 @@ def _write_results(setup: Setup, run: RunFolder, state: State, final: dict[str, 
     }
     save_weights(run.weights, setup.model, metadata)
     if setup.average is not None:
-        save_weights(run.ema_weights, setup.average.module, metadata)
+        save_weights(run.ema_weights, setup.average.network, metadata)
     evaluated = [record for record in run.read_metrics() if record["kind"] == "eval"]
     trained = [*setup.model.parameters(), *setup.method.parameters()]
     result = {

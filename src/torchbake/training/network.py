@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import timm.layers
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -123,6 +122,8 @@ def share_batch_statistics(model: Classifier) -> Classifier:
     Raises:
         UserError: the layer that the features are taken from is one that is replaced.
     """
+    import timm.layers
+
     layer = model.network.get_submodule(str(model.layer))
     # timm's, since torch's own would leave out activations that timm's layers have within them.
     layers: Any = timm.layers

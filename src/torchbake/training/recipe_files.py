@@ -2,26 +2,24 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 import yaml
 
 from .._own_code import explain_error
 from ..errors import UserError, did_you_mean
-from ..methods import METHODS, Method
+from ..methods import METHODS
 from ..methods.find import find_method, read_settings
+from ..methods.outline import read_defaults
+from ..methods.settings import make_settings_model
 from ..recipe import Recipe
+from .named_recipes import find_named, list_recipes
+from .overlays import Overlay, merge_overlays
 
-Overlay = dict[str, Any]
-
-
-def list_recipes() -> list[str]:
-    """The names of the recipes that are shipped with the package."""
-    root = Path(str(files("torchbake") / "recipes"))
-    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
+if TYPE_CHECKING:
+    from ..methods import Method
 
 
 def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
@@ -44,25 +42,32 @@ def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
             value = text
         for part in reversed(key.split(".")):
             value = {part: value}
-        overlay = _merge(overlay, value)
+        overlay = merge_overlays(overlay, value)
     return make_recipe(overlay)
 
 
 def make_recipe(overlay: Mapping[str, Any]) -> Recipe:
     """A recipe from nested dictionaries, checked; what is missing has its default."""
-    adapter = pydantic.TypeAdapter(Recipe)
-    try:
-        recipe = adapter.validate_python(overlay)
-    except pydantic.ValidationError as error:
-        raise UserError(
-            "\n".join(_explain(e, _list_keys(Recipe)) for e in error.errors())
-        ) from None
+    recipe = _check_sections(overlay)
     recipe = replace(recipe, method=_check_method(recipe.method))
     _check_combinations(recipe, make_method(recipe.method))
     return recipe
 
 
-def make_method(section: Mapping[str, Any]) -> Method:
+def preview_recipe(name: str) -> Recipe:
+    """A shipped recipe as `load_recipe` gives it, if possible without importing its method.
+
+    So it can be printed without waiting for torch. A test holds that shipped recipes are valid.
+    """
+    recipe = _check_sections(find_named()[name].make_overlay())
+    defaults = read_defaults(recipe.method["name"])
+    if defaults is None:
+        return load_recipe(name)
+    method = {"name": recipe.method["name"]}
+    return replace(recipe, method={**method, **defaults, **recipe.method})
+
+
+def make_method(section: Mapping[str, Any]) -> "Method":
     """The method that a recipe's `method` section describes.
 
     Raises:
@@ -80,23 +85,47 @@ def make_method(section: Mapping[str, Any]) -> Method:
         raise UserError(f"method.name: '{name}' cannot be made: {explain_error(error)}") from error
 
 
+def _check_sections(overlay: Mapping[str, Any]) -> Recipe:
+    """A recipe with all its keys checked, but those of its method."""
+    try:
+        return pydantic.TypeAdapter(Recipe).validate_python(overlay)
+    except pydantic.ValidationError as error:
+        raise UserError(
+            "\n".join(_explain(e, _list_keys(Recipe)) for e in error.errors())
+        ) from None
+
+
 def _check_method(section: Mapping[str, Any]) -> Overlay:
     """The section with its values checked against the method's signature, defaults filled in."""
     name = section.get("name")
-    arguments = read_settings(find_method(name), str(name))
-    kinds: Any = arguments
-    try:
-        model = pydantic.create_model("Settings", __config__={"extra": "forbid"}, **kinds)
-    except pydantic.PydanticUserError as error:
-        reason = error.message.splitlines()[0]
-        raise UserError(f"method.name: '{name}': the type of a setting: {reason}") from None
+    method = find_method(name)
+    model = read_settings(method, str(name))
     try:
         settings = model.model_validate({k: v for k, v in section.items() if k != "name"})
     except pydantic.ValidationError as error:
-        known = [f"method.{key}" for key in ("name", *arguments)]
-        lines = [_explain(e, known, "method") for e in error.errors()]
+        known = [f"method.{key}" for key in ("name", *model.model_fields)]
+        lines = [
+            _explain_elsewhere(str(name), method, e) or _explain(e, known, "method")
+            for e in error.errors()
+        ]
         raise UserError("\n".join(lines)) from None
     return {"name": name, **settings.model_dump()}
+
+
+def _explain_elsewhere(name: str, method: "type[Method]", error: Any) -> str | None:
+    """One line for a setting that a method of the same kind has, such as `bake-variants`."""
+    if error["type"] != "extra_forbidden":
+        return None
+    key = error["loc"][0]
+    owners = [
+        other
+        for other, kind in METHODS.items()
+        if (issubclass(kind, method) or issubclass(method, kind))
+        and key in make_settings_model(kind).model_fields
+    ]
+    if not owners:
+        return None
+    return f"method.{key}: unknown key of '{name}'; it belongs to {' and '.join(owners)}"
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -106,6 +135,8 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
+    if name in find_named():
+        return find_named()[name].make_overlay()
     path = _locate(name, readers[-1].parent if readers else None)
     if path in readers:
         raise UserError(f"{path}: extends itself")
@@ -122,13 +153,11 @@ def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
         raise UserError(f"{path}: expected a mapping of keys such as 'method:'")
     base = content.pop("extends", None)
     below = {} if base is None else _read(str(base), (*readers, path))
-    return _merge(below, content)
+    return merge_overlays(below, content)
 
 
 def _locate(name: str, beside: Path | None) -> Path:
-    """The file of a shipped recipe's name, or of a path (relative to the file that names it)."""
-    if name in list_recipes():
-        return Path(str(files("torchbake") / "recipes" / f"{name}.yaml"))
+    """The file of a path, relative to the file that names it."""
     path = (beside or Path()) / name
     if path.is_file():
         return path.resolve()
@@ -138,28 +167,7 @@ def _locate(name: str, beside: Path | None) -> Path:
     raise UserError(f"unknown recipe '{name}'{hint}")
 
 
-def _merge(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
-    """`overlay` over `base`; a scalar in place of a section is its name."""
-    merged = dict(base)
-    for key, value in overlay.items():
-        below = merged.get(key)
-        section = isinstance(below, dict) or key in _SECTIONS_WITH_NAME
-        if not path and section and isinstance(value, str):
-            value = {"name": value}
-        if isinstance(value, dict):
-            below = below if isinstance(below, dict) else {}
-            if (
-                not path
-                and key == "method"
-                and value.get("name", below.get("name")) != below.get("name")
-            ):
-                below = {}  # another method has other settings
-            value = _merge(below, value, f"{path}{key}.")
-        merged[key] = value
-    return merged
-
-
-def _check_combinations(recipe: Recipe, method: Method) -> None:
+def _check_combinations(recipe: Recipe, method: "Method") -> None:
     training, data, schedule = recipe.training, recipe.data, recipe.schedule
     part, rest = divmod(training.batch_size, training.accumulate)
     if rest or part <= method.partners:
@@ -195,6 +203,9 @@ def _check_combinations(recipe: Recipe, method: Method) -> None:
         raise UserError("data.mean: give data.mean and data.std, or neither")
     if training.cuda_graphs and not training.compile:
         raise UserError("training.cuda_graphs: needs training.compile, which does the recording")
+    if training.cuda_graphs and training.accumulate > 1:
+        # Replaying a graph overwrites the gradients that the last part left in its memory.
+        raise UserError("training.cuda_graphs: needs training.accumulate 1")
     if recipe.model.classifier is not None and recipe.model.features is not None:
         raise UserError("model.features: name either model.classifier or model.features")
 
@@ -236,8 +247,3 @@ def _convert_tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _convert_tuples(v) for k, v in value.items()}
     return [_convert_tuples(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-_SECTIONS_WITH_NAME = [
-    f.name for f in fields(Recipe) if f.name not in ("description", "seed", "training")
-]

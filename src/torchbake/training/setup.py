@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..batch import Batch
 from ..data.loading.open_data import Data
@@ -21,6 +20,7 @@ from ..models.classifier import Classifier
 from ..randomness import derive_seed
 from ..recipe import Recipe
 from ..sampling.class_groups import ClassGroupedBatchSampler
+from .average import WeightAverage
 from .distributed import Ranks
 from .meters import ForwardCounter
 from .network import compile_step, load_model, make_model, place_model
@@ -64,7 +64,7 @@ class Setup:
     compute: Callable[[Batch], Step]
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    average: AveragedModel | None
+    average: WeightAverage | None
     sampler: ClassGroupedBatchSampler
     loader: TrainLoader
     total: int
@@ -127,8 +127,7 @@ def set_up(recipe: Recipe, data: Data, ranks: Ranks) -> Setup:
     model = place_model(make_model(recipe, data), recipe, ranks)
     average = None
     if training.ema_decay is not None:
-        rule = get_ema_multi_avg_fn(training.ema_decay)
-        average = AveragedModel(model, multi_avg_fn=rule, use_buffers=True)
+        average = WeightAverage(model, training.ema_decay)
     counter, teacher_images = _set_up_method(method, model, recipe, data, ranks, piece)
     wrapped: nn.Module = model.train()
     if ranks.world_size > 1:

@@ -58,7 +58,7 @@ def update(
     setup.scaler.update()
     setup.optimizer.zero_grad(set_to_none=True)
     if setup.average is not None:
-        setup.average.update_parameters(setup.model)
+        setup.average.update(setup.model)
 
 
 def _prepare(setup: Setup, piece: Batch, number: int, index: int) -> Batch:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from ...errors import Stopped, UserError
+from ...models.networks import NETWORKS
 from ...recipe import Recipe
 from ...training.files import write_text
 from ...training.run_folder import RunFolder
@@ -60,7 +61,7 @@ def _run_all(
         console.print(f"{done} of {len(runs)} runs are finished already", highlight=False)
     context = get_context("forkserver")
     # Imported once; each run's process is forked from there.
-    context.set_forkserver_preload(["torchbake.training.loop", "torchbake.analysis.pages.report"])
+    context.set_forkserver_preload(_list_preloads([run.recipe for run in missing]))
     # Several runs share the cores; one alone has what torch takes by itself.
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     working: dict[Any, tuple[BaseProcess, Connection, Run]] = {}
@@ -95,6 +96,19 @@ def _run_all(
         _end([process for process, _, _ in working.values()])
         signal.signal(signal.SIGTERM, before)
     return failures
+
+
+def _list_preloads(recipes: list[Recipe]) -> list[str]:
+    """Modules that take long to import, and that the runs of these recipes import."""
+    modules = ["torchbake.training.loop", "torchbake.analysis.pages.report"]
+    if any(recipe.model.name not in NETWORKS for recipe in recipes):
+        modules.append("timm")
+    kinds = {recipe.data.name.partition(":")[0] for recipe in recipes}
+    if "digits" in kinds:
+        modules.append("sklearn.datasets")
+    if kinds - {"digits"}:
+        modules.append("torchvision.transforms.v2.functional")
+    return modules
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

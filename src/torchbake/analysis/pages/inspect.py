@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..._shapes import Int, Tensor, UInt8
 from ...data.sources.base import Split
 from ...methods.bake import BAKE
+from ...methods.bake_variants import BAKEVariants
 from ...recipe import Recipe
 from ...sampling.class_groups import ClassGroupedBatchSampler
 from ...training.files import write_text
@@ -37,8 +38,8 @@ NOT_BAKE = (
 )
 
 NOT_FROM_BATCH = (
-    "This run's targets were made with further settings of method bake, such as a memory; here is "
-    "what BAKE would have taught without them."
+    "This run's targets were made with further settings of method bake-variants, such as a memory; "
+    "here is what BAKE would have taught without them."
 )
 
 
@@ -53,15 +54,18 @@ def make_remark(recipe: Recipe) -> str:
     method = make_method(recipe.method)
     if not isinstance(method, BAKE):
         return NOT_BAKE
-    return "" if method.from_batch else NOT_FROM_BATCH
+    further = isinstance(method, BAKEVariants) and not method.from_batch
+    return NOT_FROM_BATCH if further else ""
 
 
 def read_settings(recipe: Recipe) -> Settings:
     """Those of `find_bake` at the end of the run."""
     method = find_bake(recipe)
     loss = method.objective
-    sharpness = method.final_affinity_temperature or loss.affinity_temperature
-    return Settings(loss.temperature, loss.omega, sharpness)
+    last = loss.affinity_temperature
+    if isinstance(method, BAKEVariants) and method.final_affinity_temperature is not None:
+        last = method.final_affinity_temperature
+    return Settings(loss.temperature, loss.omega, last)
 
 
 def draw_batch(opened: OpenedRun, size: int) -> Int[Tensor, " n"]:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from torchvision.transforms.v2 import functional as F
 
 from ..._shapes import Tensor, UInt8
 
@@ -28,6 +27,8 @@ class Sprite(NamedTuple):
 def make_sprite(pictures: UInt8[Tensor, "n ch size size"], side: int = 64) -> Sprite:
     """All pictures in one, made smaller where they are larger than `side` pixels."""
     if pictures.shape[2] > side:
+        from torchvision.transforms.v2 import functional as F
+
         pictures = F.resize(pictures, [side, side], antialias=True)
     n, channels, side, _ = pictures.shape
     exact = side <= EXACT

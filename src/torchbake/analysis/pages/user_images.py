@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ...data.sources.base import Split, make_encoded_split, read_nth
 from ...errors import UserError
@@ -33,6 +32,8 @@ def find_images(folder: Path, classes: list[str], channels: int, limit: int) -> 
     Raises:
         UserError: no such folder, or no picture in it that can be read.
     """
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
     if not folder.is_dir():
         raise UserError(f"--images: there is no folder {folder}")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)

@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch.nn.functional import pad
-from torchvision.transforms.v2 import functional as F
 
 from ..._shapes import Float, Int, Tensor, UInt8
 from ...randomness import draw_uniform
@@ -25,6 +24,8 @@ def crop_middle(
     pixels: UInt8[Tensor, "*n ch h w"], size: int, share: float
 ) -> UInt8[Tensor, "*n ch size size"]:
     """The middle square of images, of which it has this share of the shorter side, resized."""
+    from torchvision.transforms.v2 import functional as F
+
     return F.center_crop(F.resize(pixels, [round(size / share)], antialias=True), [size])
 
 

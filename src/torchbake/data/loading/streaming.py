@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import functional as F
 
 from ..._shapes import Tensor, UInt8
 from ...errors import UserError
@@ -48,6 +47,8 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
     def __init__(
         self, split: Split, recipe: DataRecipe, channels: int, size: int, seed: int | None
     ) -> None:
+        import torchvision.transforms.v2.functional  # noqa: F401 (once for all workers)
+
         self.split = split
         self.recipe = recipe
         self.channels = channels
@@ -91,6 +92,8 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
             pixels = decode(content, self.channels, name, reduction)
             if pixels.shape[1:] != (height, width):
                 box = _scale_box(box, pixels.shape[1] / height, pixels.shape[2] / width)
+        from torchvision.transforms.v2 import functional as F
+
         # Resizing is twice as fast where colours lie together.
         part = F.crop(pixels[None], *box).contiguous(memory_format=torch.channels_last)
         part = F.resize(part, [size, size], antialias=True)[0]

@@ -66,3 +66,7 @@ def make_cifar_opener(name: str) -> Callable[[str, "DataRecipe"], Source]:
         return Source(splits[0], splits[1], list(dataset.classes))
 
     return open_cifar
+
+
+open_cifar10 = make_cifar_opener("CIFAR10")
+open_cifar100 = make_cifar_opener("CIFAR100")

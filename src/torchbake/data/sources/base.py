@@ -89,6 +89,8 @@ def make_encoded_split(
     part: str = "all",
 ) -> Split:
     """A split of images that are encoded, in these files; decoded in so many channels."""
+    import torchvision.transforms.v2.functional  # noqa: F401 (once for all workers that decode)
+
     load = partial(_decode_nth, encoded, channels)
     return Split(labels, load, None, encoded, files=files, part=f"{channels} channels of {part}")
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as F
 
 from ..._shapes import Tensor, UInt8
 from ...errors import UserError
@@ -37,6 +36,8 @@ def decode(
         with suppress(ValueError):
             pixels = simplejpeg.decode_jpeg(encoded, min_height=height, min_width=width)
             return torch.from_numpy(pixels).permute(2, 0, 1)
+    from torchvision.transforms.v2 import functional as F
+
     with open_image(encoded, name) as image:
         image.draft("RGB", (image.width // reduction, image.height // reduction))
         return F.pil_to_tensor(image.convert("L" if channels == 1 else "RGB"))
@@ -90,4 +91,6 @@ def set_channels(pixels: UInt8[Tensor, "*n ch h w"], channels: int) -> UInt8[Ten
     """Grey repeated as colour, colour averaged as grey (ITU-R 601 weights), or as they are."""
     if pixels.shape[-3] == channels:
         return pixels
+    from torchvision.transforms.v2 import functional as F
+
     return F.grayscale_to_rgb(pixels) if channels == 3 else F.rgb_to_grayscale(pixels)

@@ -1,19 +1,17 @@
 """Where images come from. Labels are known without decoding a single image."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ...errors import UserError, did_you_mean
-from .arrays import make_cifar_opener, open_digits
-from .base import Source
-from .folders import open_image_folder
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
+    from .base import Source
 
 
-def open_source(recipe: "DataRecipe") -> Source:
+def open_source(recipe: "DataRecipe") -> "Source":
     """The data set that `recipe.name` names: one of `SOURCES`, else a user's `module:callable`.
 
     Raises:
@@ -42,7 +40,7 @@ def open_source(recipe: "DataRecipe") -> Source:
     return source
 
 
-def _open_known(kind: str, place: str, recipe: "DataRecipe") -> Source:
+def _open_known(kind: str, place: str, recipe: "DataRecipe") -> "Source":
     takes_place = SOURCES[kind].takes_place
     if bool(place) != bool(takes_place):
         expected = f"'{kind}:{takes_place}'" if takes_place else f"'{kind}'"
@@ -50,34 +48,35 @@ def _open_known(kind: str, place: str, recipe: "DataRecipe") -> Source:
     return SOURCES[kind].open(place, recipe)
 
 
-def _open_parquet(place: str, recipe: "DataRecipe") -> Source:
-    from .tables import open_parquet
-
-    return open_parquet(place, recipe)
-
-
-def _open_hub(place: str, recipe: "DataRecipe") -> Source:
-    from .tables import open_hub
-
-    return open_hub(place, recipe)
-
-
 @dataclass(frozen=True)
 class _Kind:
-    open: Callable[[str, "DataRecipe"], Source]
+    """A kind of data set.
+
+    Attributes:
+        opener: `module:function` beside this file, imported when such data are opened.
+        about: a line for `torchbake list datasets`.
+        takes_place: what stands behind the name and a colon, if anything.
+    """
+
+    opener: str
     about: str
     takes_place: str = ""
 
+    def open(self, place: str, recipe: "DataRecipe") -> "Source":
+        module, _, function = self.opener.partition(":")
+        source: Source = getattr(import_module(f".{module}", __package__), function)(place, recipe)
+        return source
+
 
 SOURCES = {
-    "digits": _Kind(open_digits, "1,797 handwritten digits, 8×8, with scikit-learn"),
-    "cifar10": _Kind(
-        make_cifar_opener("CIFAR10"), "60,000 photographs of 10 classes, 32×32; downloaded"
-    ),
+    "digits": _Kind("arrays:open_digits", "1,797 handwritten digits, 8×8, with scikit-learn"),
+    "cifar10": _Kind("arrays:open_cifar10", "60,000 photographs of 10 classes, 32×32; downloaded"),
     "cifar100": _Kind(
-        make_cifar_opener("CIFAR100"), "60,000 photographs of 100 classes, 32×32; downloaded"
+        "arrays:open_cifar100", "60,000 photographs of 100 classes, 32×32; downloaded"
     ),
-    "imagefolder": _Kind(open_image_folder, "a folder with train/ and val/ or test/", "PATH"),
-    "parquet": _Kind(_open_parquet, "Parquet files named after their split", "GLOB"),
-    "hf": _Kind(_open_hub, "a data set of the Hugging Face hub, or its folder", "NAME"),
+    "imagefolder": _Kind(
+        "folders:open_image_folder", "a folder with train/ and val/ or test/", "PATH"
+    ),
+    "parquet": _Kind("tables:open_parquet", "Parquet files named after their split", "GLOB"),
+    "hf": _Kind("tables:open_hub", "a data set of the Hugging Face hub, or its folder", "NAME"),
 }

@@ -1,0 +1,33 @@
+"""Nested dictionaries of a recipe's keys, laid over each other."""
+
+from dataclasses import fields
+from typing import Any
+
+from ..recipe import Recipe
+
+Overlay = dict[str, Any]
+
+SECTIONS_WITH_NAME = [
+    f.name for f in fields(Recipe) if f.name not in ("description", "seed", "training")
+]
+
+
+def merge_overlays(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
+    """`overlay` over `base`; a string in place of a section is its name."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        below = merged.get(key)
+        section = isinstance(below, dict) or key in SECTIONS_WITH_NAME
+        if not path and section and isinstance(value, str):
+            value = {"name": value}
+        if isinstance(value, dict):
+            below = below if isinstance(below, dict) else {}
+            if (
+                not path
+                and key == "method"
+                and value.get("name", below.get("name")) != below.get("name")
+            ):
+                below = {}  # another method has other settings
+            value = merge_overlays(below, value, f"{path}{key}.")
+        merged[key] = value
+    return merged
