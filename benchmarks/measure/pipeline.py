@@ -131,7 +131,7 @@ def _ours(name: str, workers: int) -> Iterator[torch.Tensor]:
 def _for_gpu(name: str, workers: int) -> Iterator[torch.Tensor]:
     loader = _loader(name, workers)
     for epoch in itertools.count():
-        for _, _, pixels in loader.streamed(epoch):
+        for _, pixels in loader.stream_pixels(epoch):
             yield pixels
 
 

@@ -15,6 +15,7 @@ from torchbake.data.augment.colour import (
     change_colours,
     jitter,
 )
+from torchbake.data.augment.views import Views
 from torchbake.data.loading.open_data import open_data
 from torchbake.errors import UserError
 from torchbake.recipe import DataRecipe
@@ -70,17 +71,17 @@ def test_lighting_has_the_covariance_of_its_components():
 def test_an_images_colours_depend_on_itself_alone():
     recipe = DataRecipe(color_jitter=0.4, lighting=0.1)
     pixels = torch.rand(6, 3, 8, 8) * 255
-    images, views = torch.tensor([7, 8, 9, 7, 8, 9]), torch.tensor([0, 0, 0, 1, 1, 1])
-    whole = change_colours(pixels, recipe, images, views, 3, 2)
+    indices, occurrences = torch.tensor([7, 8, 9, 7, 8, 9]), torch.tensor([0, 0, 0, 1, 1, 1])
+    whole = change_colours(pixels, recipe, Views(indices, occurrences, 2, 3))
     for row in range(6):
         part = slice(row, row + 1)
-        alone = change_colours(pixels[part], recipe, images[part], views[part], 3, 2)
-        torch.testing.assert_close(whole[part], alone)
-    for seed, epoch in ((4, 2), (3, 3)):
-        assert not torch.allclose(whole, change_colours(pixels, recipe, images, views, seed, epoch))
-    same = change_colours(
-        pixels[:1].expand(2, -1, -1, -1), recipe, images[[0, 3]], views[[0, 3]], 3, 2
-    )
+        views = Views(indices[part], occurrences[part], 2, 3)
+        torch.testing.assert_close(whole[part], change_colours(pixels[part], recipe, views))
+    for epoch, seed in ((2, 4), (3, 3)):
+        views = Views(indices, occurrences, epoch, seed)
+        assert not torch.allclose(whole, change_colours(pixels, recipe, views))
+    two = Views(indices[[0, 3]], occurrences[[0, 3]], 2, 3)
+    same = change_colours(pixels[:1].expand(2, -1, -1, -1), recipe, two)
     assert not torch.allclose(same[0], same[1])
 
 

@@ -8,9 +8,10 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
 from torchbake.data.augment.geometry import ATTEMPTS, NUMBERS, draw_box
+from torchbake.data.augment.views import Views
 from torchbake.data.loading import streaming
 from torchbake.data.loading.open_data import open_data
-from torchbake.data.loading.streaming import Key, Stream
+from torchbake.data.loading.streaming import Stream
 from torchbake.data.sources import decoding
 from torchbake.data.sources.decoding import decode, read_size
 from torchbake.errors import UserError
@@ -63,8 +64,8 @@ def test_images_too_narrow_for_a_random_box_give_their_middle(height, width):
 def test_a_part_is_decoded_at_a_smaller_scale_and_looks_the_same(tmp_path, monkeypatch):
     recipe = DataRecipe(photographs(tmp_path), image_size=32, crop="resized", flip=True)
     data = open_data(recipe, quiet_progress)
-    stream = Stream(data.source.train, recipe, 3, 32, seed=0)
-    key = Key(2, list(range(8)) * 4, [view for view in range(4) for _ in range(8)])
+    stream = Stream(data.source.train, recipe, 3, 32)
+    views = Views(torch.arange(8).repeat(4), torch.arange(4).repeat_interleave(8), 2, 0)
     used = []
 
     def noted(content, channels, name, reduction):
@@ -72,12 +73,12 @@ def test_a_part_is_decoded_at_a_smaller_scale_and_looks_the_same(tmp_path, monke
         return decode(content, channels, name, reduction)
 
     monkeypatch.setattr(streaming, "decode", noted)
-    fast = stream[key].int()
+    fast = stream[views].int()
     assert {4, 8} <= set(used) <= {1, 2, 4, 8}
     monkeypatch.setattr(
         "torchbake.data.loading.streaming.decode", lambda c, n, name, r: decode(c, n, name)
     )
-    whole = stream[key].int()
+    whole = stream[views].int()
     assert (fast - whole).abs().float().mean() < 2
     assert (fast - whole.flip(3)).abs().float().mean() > 8  # what it is when it is not the same
 
@@ -85,7 +86,7 @@ def test_a_part_is_decoded_at_a_smaller_scale_and_looks_the_same(tmp_path, monke
 def test_a_random_part_is_what_torchvision_makes_of_the_same_box(tmp_path):
     recipe = DataRecipe(photographs(tmp_path, (50, 40)), image_size=32, crop="resized")
     data = open_data(recipe, quiet_progress)
-    stream = Stream(data.source.train, recipe, 3, 32, seed=0)
+    stream = Stream(data.source.train, recipe, 3, 32)
     numbers = [0.3, 0.6, 0.0, 0.0, 0.0] + [0.5] * 2 * ATTEMPTS
     image = data.source.train.load(5)
     expected = F.resized_crop(image, *draw_box(40, 50, numbers, 0.08), [32, 32], antialias=True)

@@ -8,9 +8,9 @@ from itertools import permutations
 
 import torch
 
-from ..._shapes import Float, Int, Tensor
-from ...randomness import draw_uniform
+from ..._shapes import Float, Tensor
 from ...recipe import DataRecipe
+from .views import Views
 
 NUMBERS = 8
 """Random numbers that an image needs: three factors, their order, and four for the lighting."""
@@ -31,18 +31,15 @@ _ORDERS = tuple(permutations((_BRIGHTNESS, _CONTRAST, _SATURATION)))
 def change_colours(
     pixels: Float[Tensor, "n ch h w"],
     recipe: DataRecipe,
-    images: Int[Tensor, " n"],
-    views: Int[Tensor, " n"],
-    seed: int,
-    epoch: int,
+    views: Views,
 ) -> Float[Tensor, "n ch h w"]:
     """Images with the colours that the recipe's `color_jitter` and `lighting` give their views.
 
     Args:
         pixels: from 0 to 255.
-        images, views: their numbers, which with seed and epoch settle the random numbers.
+        views: on the device of the pixels.
     """
-    random = draw_uniform(images, views, NUMBERS, "colour", seed, epoch)
+    random = views.draw("colour", NUMBERS)
     if recipe.color_jitter:
         pixels = jitter(pixels, recipe.color_jitter, random)
     if recipe.lighting:

@@ -5,9 +5,9 @@ import math
 import torch
 from torch.nn.functional import pad
 
-from ..._shapes import Float, Int, Tensor, UInt8
-from ...randomness import draw_uniform
+from ..._shapes import Float, Tensor, UInt8
 from ...recipe import DataRecipe
+from .views import Views
 
 ATTEMPTS = 10
 """Boxes that are tried for a random part of an image, as torchvision's RandomResizedCrop does."""
@@ -55,7 +55,7 @@ def draw_box(
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def _scale_box(
+def scale_box(
     box: tuple[int, int, int, int], vertical: float, horizontal: float
 ) -> tuple[int, int, int, int]:
     """A box of an image in the pixels of a smaller one."""
@@ -71,7 +71,7 @@ def shift_and_flip(
     """Shifted and flipped, each image by its own random numbers; what a shift uncovers is black.
 
     Args:
-        random: in [0, 1), `NUMBERS` columns.
+        random: see `draw_geometry`.
     """
     n, channels, height, width = pixels.shape
     rows = torch.arange(height, device=pixels.device).expand(n, -1)
@@ -110,12 +110,7 @@ NUMBERS = 5
 """Random numbers that an image needs: two for the shift, one for the flip, two for cutout."""
 
 
-def draw_numbers(
-    images: Int[Tensor, " n"],
-    views: Int[Tensor, " n"],
-    seed: int,
-    epoch: int,
-    count: int = NUMBERS,
-) -> Float[Tensor, "n count"]:
-    """Random numbers of each image's view in an epoch, a pure function of all of these."""
-    return draw_uniform(images, views, count, "augment", seed, epoch)
+def draw_geometry(views: Views, recipe: DataRecipe) -> Float[Tensor, "n numbers"]:
+    """What the other functions here call `random`: numbers in [0, 1), a row a view."""
+    attempts = ATTEMPTS if recipe.crop == "resized" else 0
+    return views.draw("augment", NUMBERS + 2 * attempts)

@@ -18,12 +18,10 @@ from ..sources.registry import open_source
 from ..sources.subsets import apply_subset
 from .cache import find_cache_folder
 from .in_memory import LIMIT, decode_all
-from .streaming import Key, Stream, check_pixels, make_stream_loader
+from .streaming import Stream, check_pixels, make_stream_loader
 from .workers import count_workers
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
-
-
 IMAGENET_STD = [0.229, 0.224, 0.225]
 
 
@@ -74,15 +72,15 @@ class Data:
                 seen = (
                     crop_middle(pixels[part], self.image_size, share) if share < 1 else pixels[part]
                 )
-                yield self._labelled(split, seen, part, device)
+                yield self._make_batch(split, seen, part, device)
             return
-        stream = Stream(split, self.recipe, self.channels, self.image_size, None)
-        keys = [Key(0, part.tolist(), []) for part in parts]
-        loader = make_stream_loader(stream, keys, self.workers, device)
+        stream = Stream(split, self.recipe, self.channels, self.image_size)
+        wanted = [part.tolist() for part in parts]
+        loader = make_stream_loader(stream, wanted, self.workers, device)
         for part, streamed in zip(parts, loader, strict=True):
-            yield self._labelled(split, check_pixels(streamed), part, device)
+            yield self._make_batch(split, check_pixels(streamed), part, device)
 
-    def _labelled(
+    def _make_batch(
         self, split: Split, pixels: Tensor, indices: Tensor, device: torch.device
     ) -> Batch:
         images = normalise(pixels.to(device, non_blocking=True), self.mean, self.std)
@@ -111,24 +109,7 @@ def open_data(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> 
         )
     if recipe.lighting and channels != 3:
         raise UserError(f"data.lighting: needs images of 3 channels, these have {channels}")
-    pixels = None
-    if recipe.in_memory is not False and recipe.crop != "resized":
-        limit = math.inf if recipe.in_memory else LIMIT
-
-        def pixels_of(split: Split, name: str) -> Tensor | None:
-            return decode_all(
-                split,
-                (size, size),
-                limit,
-                count_workers() if recipe.workers is None else recipe.workers,
-                lambda n: progress(name, n, len(split)),
-                find_cache_folder() if recipe.cache else None,
-            )
-
-        train = pixels_of(source.train, "training")
-        test = None if train is None else pixels_of(source.test, "test")
-        if train is not None and test is not None:
-            pixels = train, test
+    pixels = _decode_splits(recipe, source, size, progress)
     if pixels is None and recipe.in_memory:
         raise UserError(
             f"data.in_memory: the images of '{recipe.name}' are not all of {size} × {size} pixels"
@@ -137,6 +118,27 @@ def open_data(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> 
         raise UserError(f"data.image_size: give one: the images of '{recipe.name}' differ in size")
     mean, std = _choose_statistics(recipe, channels, None if pixels is None else pixels[0])
     return Data(recipe, source, size, channels, mean, std, pixels)
+
+
+def _decode_splits(
+    recipe: DataRecipe, source: Source, size: int, progress: Callable[[str, int, int], None]
+) -> tuple[Tensor, Tensor] | None:
+    """The training and the test images, if both are to be in memory and can be."""
+    if recipe.in_memory is False or recipe.crop == "resized":
+        return None
+    limit = math.inf if recipe.in_memory else LIMIT
+    workers = count_workers() if recipe.workers is None else recipe.workers
+    cache = find_cache_folder() if recipe.cache else None
+
+    def decode(name: str, split: Split) -> Tensor | None:
+        def tell(done: int) -> None:
+            progress(name, done, len(split))
+
+        return decode_all(split, (size, size), limit, workers, tell, cache)
+
+    train = decode("training", source.train)
+    test = None if train is None else decode("test", source.test)
+    return None if train is None or test is None else (train, test)
 
 
 def _choose_statistics(

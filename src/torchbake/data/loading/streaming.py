@@ -1,7 +1,6 @@
 """Images that are decoded while training goes on, in worker processes, batch by batch."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -10,30 +9,24 @@ from ..._shapes import Tensor, UInt8
 from ...errors import UserError
 from ...recipe import DataRecipe
 from ..augment.geometry import (
-    ATTEMPTS,
-    NUMBERS,
-    _scale_box,
     choose_crop_share,
     crop_middle,
     draw_box,
-    draw_numbers,
+    draw_geometry,
+    scale_box,
     shift_and_flip,
 )
+from ..augment.views import Views
 from ..sources.base import Split
 from ..sources.decoding import decode, read_size
 from .workers import leave_signals
 
 
-class Key(NamedTuple):
-    """A batch that is wanted: which images, which view of each, and in which epoch."""
-
-    epoch: int
-    images: list[int]
-    views: list[int]
-
-
 class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
-    """Batches of a split, named by `Key`, decoded and brought to one size.
+    """Batches of a split, decoded and brought to one size.
+
+    A batch is asked for by `Views`, to be cropped, shifted and flipped, or by image numbers alone,
+    for the middle of each image as it is.
 
     Where the recipe wants random parts, a part is decoded at 1/2, 1/4 or 1/8 of the scale as long
     as it has as many pixels as are wanted. What is wrong with a file travels as text: an error
@@ -41,43 +34,34 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
 
     Args:
         size: height and width of the images that are wanted.
-        seed: of the augmentation; None for none, as for testing.
     """
 
-    def __init__(
-        self, split: Split, recipe: DataRecipe, channels: int, size: int, seed: int | None
-    ) -> None:
+    def __init__(self, split: Split, recipe: DataRecipe, channels: int, size: int) -> None:
         import torchvision.transforms.v2.functional  # noqa: F401 (once for all workers)
 
         self.split = split
         self.recipe = recipe
         self.channels = channels
         self.size = size
-        self.seed = seed
 
-    def __getitem__(self, key: Key) -> UInt8[Tensor, "n ch h w"] | str:
-        shape = (len(key.images), self.channels, self.size, self.size)
-        batch = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
-        random = None
-        if self.seed is not None:
-            images, views = torch.tensor(key.images), torch.tensor(key.views)
-            count = NUMBERS + 2 * ATTEMPTS
-            random = draw_numbers(images, views, self.seed, key.epoch, count)
+    def __getitem__(self, wanted: Views | list[int]) -> UInt8[Tensor, "n ch h w"] | str:
+        if isinstance(wanted, Views):
+            indices, share = wanted.indices.tolist(), 1.0
+            random = draw_geometry(wanted, self.recipe)
+        else:
+            indices, share, random = wanted, choose_crop_share(self.recipe), None
         in_parts = random is not None and self.recipe.crop == "resized"
+        shape = (len(indices), self.channels, self.size, self.size)
+        batch = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
         try:
-            for row, index in enumerate(key.images):
+            for row, index in enumerate(indices):
                 if random is not None and in_parts:
                     batch[row] = self._random_part(index, random[row].tolist())
                 else:
-                    batch[row] = self._middle(self.split.load(index))
+                    batch[row] = crop_middle(self.split.load(index), self.size, share)
         except UserError as error:
             return str(error)
         return batch if random is None or in_parts else shift_and_flip(batch, self.recipe, random)
-
-    def _middle(self, pixels: UInt8[Tensor, "ch h w"]) -> UInt8[Tensor, "ch size size"]:
-        return crop_middle(
-            pixels, self.size, 1.0 if self.seed is not None else choose_crop_share(self.recipe)
-        )
 
     def _random_part(self, index: int, numbers: list[float]) -> UInt8[Tensor, "ch size size"]:
         size, encoded = self.size, self.split.encoded
@@ -91,7 +75,7 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
             reduction = next((r for r in (8, 4, 2) if min(box[2:]) >= r * size), 1)
             pixels = decode(content, self.channels, name, reduction)
             if pixels.shape[1:] != (height, width):
-                box = _scale_box(box, pixels.shape[1] / height, pixels.shape[2] / width)
+                box = scale_box(box, pixels.shape[1] / height, pixels.shape[2] / width)
         from torchvision.transforms.v2 import functional as F
 
         # Resizing is twice as fast where colours lie together.
@@ -102,20 +86,20 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
 
 def make_stream_loader(
     stream: Stream,
-    keys: Iterable[Key],
+    wanted: Iterable[Views | list[int]],
     workers: int,
     device: torch.device,
     *,
     persistent: bool = False,
 ) -> DataLoader[UInt8[Tensor, "n ch h w"] | str]:
-    """A loader of the batches that `keys` names, by so many processes.
+    """A loader of these batches of a stream, by so many processes.
 
     Args:
-        persistent: keep the processes for another round of `keys`.
+        persistent: keep the processes for another round of `wanted`.
     """
     return DataLoader(
         stream,
-        sampler=keys,
+        sampler=wanted,
         batch_size=None,
         num_workers=workers,
         persistent_workers=persistent and workers > 0,

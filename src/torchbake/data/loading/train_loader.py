@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 import torch
 
-from ..._shapes import Float, Int, Tensor, UInt8
+from ..._shapes import Float, Tensor, UInt8
 from ...batch import Batch
 from ...sampling.class_groups import ClassGroupedBatchSampler
 from ..augment.colour import change_colours
-from ..augment.geometry import cut_out, draw_numbers, shift_and_flip
+from ..augment.geometry import cut_out, draw_geometry, shift_and_flip
 from ..augment.normalise import normalise
+from ..augment.views import Views, join_views
 from .open_data import Data
-from .streaming import Key, Stream, check_pixels, make_stream_loader
+from .streaming import Stream, check_pixels, make_stream_loader
 
 AHEAD, AHEAD_VALUES = 32, 2**25
 """Batches, and pixels' values, that are made at once of images in an accelerator's memory."""
@@ -45,91 +46,79 @@ class TrainLoader:
         # On an accelerator a small batch costs hardly more than being asked for: many at a time.
         values = sampler.batch_size * views * data.channels * data.image_size**2
         self.ahead = 1 if device.type == "cpu" else max(1, min(AHEAD, AHEAD_VALUES // values))
-        self._keys = _Keys()
+        self._wanted = _Wanted()
         if self.pixels is None:
-            stream = Stream(data.source.train, data.recipe, data.channels, data.image_size, seed)
+            stream = Stream(data.source.train, data.recipe, data.channels, data.image_size)
             self._loader = make_stream_loader(
-                stream, self._keys, data.workers, device, persistent=True
+                stream, self._wanted, data.workers, device, persistent=True
             )
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on."""
-        if self.pixels is not None:
-            numbers = self._numbers(epoch)[start:]
-            for first in range(0, len(numbers), self.ahead):
-                yield from self._from_memory(numbers[first : first + self.ahead], epoch)
+        if self.pixels is None:
+            for views, pixels in self.stream_pixels(epoch, start):
+                yield from self._make_batches([views], pixels.to(self.device, non_blocking=True))
             return
-        for indices, views, pixels in self.streamed(epoch, start):
-            on_device = pixels.to(self.device, non_blocking=True)
-            rows, views = indices.to(self.device), views.to(self.device)
-            images = self._finished(on_device, rows.repeat(self.views), views, epoch)
-            yield Batch(images, self.labels[rows], rows)
+        wanted = self._list_views(epoch)[start:]
+        for first in range(0, len(wanted), self.ahead):
+            yield from self._make_batches(wanted[first : first + self.ahead], None)
 
-    def streamed(
+    def stream_pixels(
         self, epoch: int, start: int = 0
-    ) -> Iterator[
-        tuple[Int[Tensor, " n"], Int[Tensor, " n_views"], UInt8[Tensor, "n_views ch h w"]]
-    ]:
-        """Images' numbers, those of their views, and their pixels, as workers decode them."""
-        numbers = self._numbers(epoch)[start:]
-        self._keys.epoch = epoch
-        self._keys.batches = [(indices.repeat(self.views), views) for indices, views in numbers]
-        for (indices, views), pixels in zip(numbers, self._loader, strict=True):
-            yield indices, views, check_pixels(pixels)
+    ) -> Iterator[tuple[Views, UInt8[Tensor, "n_views ch h w"]]]:
+        """The batches of an epoch as worker processes hand them over, cropped and flipped."""
+        wanted = self._wanted.batches = self._list_views(epoch)[start:]
+        for views, pixels in zip(wanted, self._loader, strict=True):
+            yield views, check_pixels(pixels)
 
-    def _numbers(self, epoch: int) -> list[tuple[Int[Tensor, " n"], Int[Tensor, " n_views"]]]:
-        """Of each batch, the images, and all their first views' numbers, then the second, …"""
+    def _list_views(self, epoch: int) -> list[Views]:
+        """What each batch of an epoch shows: all its images' first views, then their second, …"""
         return [
-            (indices, torch.cat([before * self.views + view for view in range(self.views)]))
+            Views(
+                indices.repeat(self.views),
+                torch.cat([before * self.views + view for view in range(self.views)]),
+                epoch,
+                self.seed,
+            )
             for indices, before in self.sampler.numbered_batches(epoch)
         ]
 
-    def _from_memory(
-        self, numbers: list[tuple[Int[Tensor, " n"], Int[Tensor, " n_views"]]], epoch: int
+    def _make_batches(
+        self, parts: list[Views], pixels: UInt8[Tensor, "n ch h w"] | None
     ) -> Iterator[Batch]:
-        """Batches that are gathered and augmented all at once."""
-        assert self.pixels is not None
-        sizes = [len(indices) for indices, _ in numbers]
-        rows = torch.cat([indices for indices, _ in numbers]).to(self.device)
-        repeated = torch.cat([indices.repeat(self.views) for indices, _ in numbers])
-        repeated = repeated.to(self.device)
-        views = torch.cat([views for _, views in numbers]).to(self.device)
-        images = self._finished(self.pixels[repeated], repeated, views, epoch)
-        yield from map(
-            Batch,
-            images.split([size * self.views for size in sizes]),
-            self.labels[rows].split(sizes),
-            rows.split(sizes),
-        )
+        """Batches that are augmented all at once; `pixels` are None for those in memory."""
+        sizes = [len(part.indices) for part in parts]
+        views = join_views(parts).to(self.device)
+        images = self._augment(views, pixels)
+        labels = self.labels[views.indices]
+        rows = (images.split(sizes), labels.split(sizes), views.indices.split(sizes))
+        for own_images, own_labels, indices in zip(*rows, strict=True):
+            count = len(indices) // self.views  # the further views have the same labels
+            yield Batch(own_images, own_labels[:count], indices[:count])
 
-    def _finished(
-        self,
-        pixels: UInt8[Tensor, "n ch h w"],
-        indices: Int[Tensor, " n"],
-        views: Int[Tensor, " n"],
-        epoch: int,
+    def _augment(
+        self, views: Views, pixels: UInt8[Tensor, "n ch h w"] | None
     ) -> Float[Tensor, "n ch h w"]:
         """Augmented, as far as worker processes have not done it, and normalised."""
         recipe = self.data.recipe
-        random = draw_numbers(indices, views, self.seed, epoch)
-        if self.pixels is not None:
-            pixels = shift_and_flip(pixels, recipe, random)
+        random = draw_geometry(views, recipe)
+        if pixels is None:
+            assert self.pixels is not None
+            pixels = shift_and_flip(self.pixels[views.indices], recipe, random)
         if recipe.color_jitter or recipe.lighting:
-            pixels = change_colours(pixels.float(), recipe, indices, views, self.seed, epoch)
+            pixels = change_colours(pixels.float(), recipe, views)
         images = normalise(pixels, self.data.mean, self.data.std)
         return cut_out(images, recipe.cutout, random) if recipe.cutout else images
 
 
-class _Keys:
-    """The keys of the epoch at hand, as a sampler."""
+class _Wanted:
+    """The batches of the epoch at hand, as a sampler: worker processes outlive an epoch."""
 
     def __init__(self) -> None:
-        self.epoch = 0
-        self.batches: list[tuple[Tensor, Tensor]] = []  # images, views
+        self.batches: list[Views] = []
 
-    def __iter__(self) -> Iterator[Key]:
-        for images, views in self.batches:
-            yield Key(self.epoch, images.tolist(), views.tolist())
+    def __iter__(self) -> Iterator[Views]:
+        return iter(self.batches)
 
     def __len__(self) -> int:
         return len(self.batches)

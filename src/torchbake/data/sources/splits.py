@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as F
 
 from ..._shapes import Int, Tensor, UInt8
 from ...errors import UserError
@@ -84,6 +83,8 @@ def _load_pixels(pixels: UInt8[Tensor, "n ch h w"], index: int) -> UInt8[Tensor,
 def _load_item(dataset: Any, channels: int, index: int) -> UInt8[Tensor, "ch h w"]:
     image = dataset[index][0]
     if isinstance(image, Image.Image):
+        from torchvision.transforms.v2 import functional as F
+
         return F.pil_to_tensor(image.convert("L" if channels == 1 else "RGB"))
     return set_channels(_read_pixels(image, 3, f"image {index}"), channels)
 
