@@ -15,7 +15,7 @@ _HOMES = {
     "Encoded": "sources.base",
     "Source": "sources.base",
     "Split": "sources.base",
-    "encoded_split": "sources.base",
+    "make_encoded_split": "sources.base",
     "open_source": "sources.registry",
 }
 __getattr__, _names = export_lazily(__name__, _HOMES)
