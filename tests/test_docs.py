@@ -30,7 +30,7 @@ def test_the_loop_of_the_guide_runs(tmp_path):
 def test_the_readmes_changed_lines_are_those_of_the_guide():
     (change,) = re.findall(r"```diff\n(.*?)```", read("README.md"), re.DOTALL)
     lines = [line.strip() for line in loop().splitlines()]
-    after = [line[1:].strip() for line in change.splitlines() if line[0] != "-"]
+    after = [line[1:].strip() for line in change.splitlines() if line[1:] and line[0] != "-"]
     assert len(after) >= 6
     assert [line for line in lines if line in after] == after
 

@@ -17,4 +17,4 @@ def test_figures_come_from_committed_code():
 @pytest.mark.parametrize("path", tables.pages(), ids=lambda path: path.name)
 def test_figures_on_pages_are_those_that_were_measured(path):
     text = path.read_text(encoding="utf-8")
-    assert text == tables.rendered(text), "run: uv run python benchmarks/tables.py"
+    assert text == tables.rendered(text), "run: uv run python -m benchmarks.tables"
