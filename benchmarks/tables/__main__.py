@@ -9,6 +9,7 @@ are what this makes of results/.
 import json
 import re
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,12 @@ from benchmarks.tables.comparison import (
 from benchmarks.tables.evidence import as_markdown as evidence_table
 from benchmarks.tables.recipes import as_markdown as recipe_table
 from benchmarks.tables.solvers import SOLVER_TABLES
+from benchmarks.tables.summary import summarise
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(<!-- results: ([\w:,; =.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+LONGEST = 200
+"""Characters of a command that stands beside its table."""
 Rows = list[dict[str, Any]]
 
 
@@ -50,27 +54,36 @@ def rendered(text: str) -> str:
 
 
 def _table(block: str) -> str:
-    """The table of a file of results; of some variants in it, `digits_methods:bake;dlb`; or, by
-    `comparison:dlb`, of a method in all comparisons; `evidence:paper`, one of its tables."""
+    """The table of a file of results; of some variants in it, `digits_methods:bake;dlb`; by
+    `comparison:dlb`, of a method in all comparisons; `evidence:paper`, one of its tables; or
+    `summary`, README's."""
     name, _, chosen = block.partition(":")
     if name == "comparison":
         return of_method(lambda file: _read(file)["rows"], chosen) + "\n"
     if name == "evidence":
         measured = (ROOT / "results" / "evidence.json").is_file()
         return evidence_table(_read(name)["rows"] if measured else [], chosen) + "\n"
+    if name == "summary":
+        return summarise(lambda file: _read(file)["rows"]) + "\n"
     results = _read(name)
-    environment = results["environment"]
-    versions = environment["packages"]
-    command = update_command(environment["command"])
-    origin = (
-        f"*`{command}`: {environment['processor']}, {environment['cores']} cores, "
-        f"{', '.join(environment['gpus']) or 'no GPU'}; Python {environment['python']}, "
-        f"torch {versions['torch']}; commit {environment['commit']}, "
-        f"{environment['started'][:10]}.*"
-    )
     rows = results["rows"]
     table = of_variants(rows, chosen.split(";")) if chosen else TABLES[name](rows)
-    return f"{table}\n\n{origin}\n"
+    return f"{table}\n\n{_origin(results['environment'])}\n"
+
+
+def _origin(environment: dict[str, Any]) -> str:
+    """Machine, versions and command; a long command is folded."""
+    place = (
+        f"{environment['processor']}, {environment['cores']} cores, "
+        f"{', '.join(environment['gpus']) or 'no GPU'}; Python {environment['python']}, "
+        f"torch {environment['packages']['torch']}; commit {environment['commit']}, "
+        f"{environment['started'][:10]}."
+    )
+    command = update_command(environment["command"])
+    if len(command) <= LONGEST:
+        return f"*`{command}`: {place}*"
+    code = f"<code>{escape(command)}</code>"
+    return f"*{place}*\n\n<details><summary>The command</summary>{code}</details>"
 
 
 def _read(name: str) -> Any:

@@ -143,14 +143,6 @@ def test_importing_needs_torch_alone(tmp_path):
     )
 
 
-def test_the_loop_in_the_readme_runs(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(code.strip().splitlines()) <= 25
-    printed = run_python(code, tmp_path)
-    losses = [float(line.split()[-1]) for line in printed.splitlines()]
-    assert losses[-1] < losses[0] / 2
-
-
 def test_the_readmes_test_command_is_that_of_ci():
     (command,) = re.findall(r"^uv run pytest.*$", README.read_text(encoding="utf-8"), re.MULTILINE)
     assert command in (README.parent / ".ci" / "run").read_text(encoding="utf-8").splitlines()
