@@ -190,7 +190,7 @@ def test_the_page_says_what_its_table_is_measured_by(runs, tmp_path):
     [
         (["report", "{tmp}/nowhere"], "there is no folder"),
         (["report", "{tmp}"], "neither a run folder nor a folder of some"),
-        (["report", "{run}", "--size", "1"], "--size: expected a number from 2 on"),
+        (["report", "{run}", "--size", "1"], "--size: expected a number of at least 2"),
         (["report", "{run}", "--out", "{tmp}"], "is a folder; expected a file's name"),
         (["report", "{run}", "--out", "{run}/recipe.yaml/x.html"], "recipe.yaml is a file"),
         (["report", "{run}", "--device", "gpu"], "gpu"),
