@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import pydantic
 import yaml
 
-from ..errors import UserError, did_you_mean
+from ..errors import UserError, suggest_names
 from ..methods import METHODS, Method
 from ..recipe import Recipe
+from .key_mistakes import explain_mistake
+from .recipe_keys import list_keys
 
 Overlay = dict[str, Any]
 
@@ -31,10 +33,14 @@ def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
         overrides: pairs such as ("optimizer.lr", "0.1"); the value is read as YAML. A section's
             own name stands for its `name` key, ("method", "cross-entropy"), and goes first.
 
+    A description says which data, model and method a recipe is of: where an override, or a file
+    that extends the recipe, names others and gives no description of its own, there is none.
+
     Raises:
         UserError: an unknown name or key, a wrong type or value, an impossible combination.
     """
-    overlay = _read(name)
+    recipe = overlay = _read(name)
+    overrides = list(overrides)
     # First the names of sections, since another method drops the settings of the former.
     for key, text in sorted(overrides, key=lambda override: "." in override[0]):
         try:
@@ -44,6 +50,8 @@ def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
         for part in reversed(key.split(".")):
             value = {part: value}
         overlay = _merge(overlay, value)
+    if not any(key == "description" for key, _ in overrides):
+        overlay = _drop_description(overlay, recipe)
     return make_recipe(overlay)
 
 
@@ -54,7 +62,7 @@ def make_recipe(overlay: Mapping[str, Any]) -> Recipe:
         recipe = adapter.validate_python(overlay)
     except pydantic.ValidationError as error:
         raise UserError(
-            "\n".join(_explain(e, _list_keys(Recipe)) for e in error.errors())
+            "\n".join(explain_mistake(e, list_keys()) for e in error.errors())
         ) from None
     recipe = replace(recipe, method=_check_method(recipe.method))
     _check_combinations(recipe, make_method(recipe.method))
@@ -78,7 +86,7 @@ def _check_method(section: Mapping[str, Any]) -> Overlay:
     """The section with its values checked against the method's signature, defaults filled in."""
     name = section.get("name")
     if not isinstance(name, str) or name not in METHODS:
-        hint = did_you_mean(str(name), METHODS) or f"; known: {', '.join(sorted(METHODS))}"
+        hint = suggest_names(str(name), "methods", METHODS)
         raise UserError(f"method.name: unknown method {name!r}{hint}")
     parameters = inspect.signature(METHODS[name]).parameters
     arguments: dict[str, Any] = {k: (p.annotation, p.default) for k, p in parameters.items()}
@@ -87,7 +95,7 @@ def _check_method(section: Mapping[str, Any]) -> Overlay:
         settings = model.model_validate({k: v for k, v in section.items() if k != "name"})
     except pydantic.ValidationError as error:
         known = [f"method.{key}" for key in ("name", *arguments)]
-        lines = [_explain(e, known, "method") for e in error.errors()]
+        lines = [explain_mistake(e, known, "method") for e in error.errors()]
         raise UserError("\n".join(lines)) from None
     return {"name": name, **settings.model_dump()}
 
@@ -115,7 +123,8 @@ def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
         raise UserError(f"{path}: expected a mapping of keys such as 'method:'")
     base = content.pop("extends", None)
     below = {} if base is None else _read(str(base), (*readers, path))
-    return _merge(below, content)
+    merged = _merge(below, content)
+    return merged if "description" in content else _drop_description(merged, below)
 
 
 def _locate(name: str, beside: Path | None) -> Path:
@@ -127,8 +136,7 @@ def _locate(name: str, beside: Path | None) -> Path:
         return path.resolve()
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"there is no recipe file {path}")
-    hint = did_you_mean(name, list_recipes()) or f"; shipped: {', '.join(list_recipes())}"
-    raise UserError(f"unknown recipe '{name}'{hint}")
+    raise UserError(f"unknown recipe '{name}'{suggest_names(name, 'recipes', list_recipes())}")
 
 
 def _merge(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
@@ -150,6 +158,18 @@ def _merge(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
             value = _merge(below, value, f"{path}{key}.")
         merged[key] = value
     return merged
+
+
+def _drop_description(recipe: Overlay, described: Overlay) -> Overlay:
+    """The recipe without its description, if that is of other data or another model or method."""
+    for section in ("data", "model", "method"):
+        names = []
+        for overlay in (recipe, described):
+            content = overlay.get(section)
+            names.append(content.get("name") if isinstance(content, dict) else content)
+        if names[0] != names[1]:
+            return {key: value for key, value in recipe.items() if key != "description"}
+    return recipe
 
 
 def _check_combinations(recipe: Recipe, method: Method) -> None:
@@ -190,38 +210,6 @@ def _check_combinations(recipe: Recipe, method: Method) -> None:
         raise UserError("training.cuda_graphs: needs training.compile, which does the recording")
     if recipe.model.classifier is not None and recipe.model.features is not None:
         raise UserError("model.features: name either model.classifier or model.features")
-
-
-def _explain(error: Any, known: list[str], prefix: str = "") -> str:
-    """One line: the key's path, what is wrong with it, and what was given."""
-    path = ".".join([prefix] * bool(prefix) + [str(part) for part in error["loc"]])
-    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{path}: unknown key{_suggest_key(path, known)}"
-    message = error["msg"]
-    return f"{path}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
-
-
-def _suggest_key(path: str, known: list[str]) -> str:
-    section, _, last = path.rpartition(".")
-    depth = path.count(".") + 1
-    siblings = {".".join(key.split(".")[:depth]) for key in known if key.startswith(section)}
-    elsewhere = [key for key in known if key.rpartition(".")[2] == last]
-    hint = did_you_mean(last, [key.rpartition(".")[2] for key in siblings])
-    if hint:
-        return hint.replace("'", f"'{section}." if section else "'", 1)
-    if elsewhere:
-        return f"; did you mean '{elsewhere[0]}'?"
-    return f"; known: {', '.join(sorted(siblings))}"
-
-
-def _list_keys(cls: Any, prefix: str = "") -> list[str]:
-    found = []
-    for item in fields(cls):
-        if is_dataclass(item.type):
-            found += _list_keys(item.type, f"{prefix}{item.name}.")
-        else:
-            found.append(prefix + item.name)
-    return found
 
 
 def _convert_tuples(value: Any) -> Any:

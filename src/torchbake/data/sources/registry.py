@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import UserError, did_you_mean
+from ...errors import UserError, suggest_names
 from .arrays import make_cifar_opener, open_digits
 from .base import Source
 from .folders import open_image_folder
@@ -22,7 +23,8 @@ def open_source(recipe: "DataRecipe") -> Source:
     """
     kind, _, place = recipe.name.partition(":")
     if kind not in SOURCES:
-        raise UserError(f"data.name: unknown data set '{recipe.name}'{did_you_mean(kind, SOURCES)}")
+        hint = _suggest_place(recipe.name) or suggest_names(kind, "datasets", SOURCES)
+        raise UserError(f"data.name: unknown data set '{recipe.name}'{hint}")
     takes_place = SOURCES[kind].takes_place
     if bool(place) != bool(takes_place):
         expected = f"'{kind}:{takes_place}'" if takes_place else f"'{kind}'"
@@ -38,6 +40,14 @@ def open_source(recipe: "DataRecipe") -> Source:
                 "labels with data.train_split or data.test_split"
             )
     return source
+
+
+def _suggest_place(name: str) -> str:
+    """What a path that exists should have been called, or nothing."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return f"; did you mean 'imagefolder:{name}'?"
+    return f"; did you mean 'parquet:{name}'?" if path.is_file() else ""
 
 
 def _open_parquet(place: str, recipe: "DataRecipe") -> Source:
