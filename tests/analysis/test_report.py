@@ -237,6 +237,7 @@ def test_page_in_a_browser(tmp_path, opened_page):
     assert write_report([run], run.report, QUIET) == []
     with opened_page(run.report) as page:
         assert page.get_by_role("heading", level=1).inner_text() == "<i>run"
+        assert "handwritten" not in page.locator("body").inner_text()  # the digits' description
         assert page.locator("img, i, b").count() == 0
         assert without_picture(page) == 0
         page.keyboard.press("Tab")

@@ -75,7 +75,7 @@ def test_prints_the_whole_recipe(capsys):
         (["train", "--optimizer.lr", "--resume"], "--optimizer.lr: expected a value"),
         (["train", "--method.omega", "1"], "method.omega must be in [0, 1), got 1.0"),
         (["train", "--baseline", "bake"], "--baseline: the run itself uses bake"),
-        (["train", "--baseline", "xyz"], "method.name: unknown method 'xyz'; known: bake, "),
+        (["train", "--baseline", "xyz"], "method.name: unknown method 'xyz'; torchbake list "),
         (["train", "--resume", "--overwrite"], "exclude each other"),
         (["train", "--baseline", "--training.epoch", "anchors"], "--baseline: compares on equal"),
         (["train", "--data", "hf"], "data.name: expected 'hf:NAME', got 'hf'"),

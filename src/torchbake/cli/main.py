@@ -61,7 +61,8 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     """The parser, and those of the commands by their names."""
     parser = argparse.ArgumentParser(
         prog="torchbake",
-        description="Train image classifiers whose images teach each other within a batch.",
+        description="Train image classifiers by batch knowledge ensembling: the images of a batch "
+        "teach each other.",
     )
     parser.add_argument(
         "--version",
