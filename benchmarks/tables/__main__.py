@@ -2,8 +2,9 @@
 
     uv run python -m benchmarks.tables
 
-A table stands between `<!-- results: NAME -->` and `<!-- end -->`. A test holds that all of them
-are what this makes of results/.
+A table stands between `<!-- results: NAME -->` and `<!-- end -->`; the keys of recipes, between
+`<!-- keys: recipe -->` or `<!-- keys: methods -->` and `<!-- end -->`, come from the code itself. A
+test holds that all of them are what this makes.
 """
 
 import json
@@ -24,12 +25,13 @@ from benchmarks.tables.comparison import (
     whole,
 )
 from benchmarks.tables.evidence import as_markdown as evidence_table
+from benchmarks.tables.keys import as_markdown as key_tables
 from benchmarks.tables.recipes import as_markdown as recipe_table
 from benchmarks.tables.solvers import SOLVER_TABLES
 from benchmarks.tables.summary import summarise
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"(<!-- results: ([\w:,; =.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (results|keys): ([\w:,; =.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 LONGEST = 200
 """Characters of a command that stands beside its table."""
 Rows = list[dict[str, Any]]
@@ -50,7 +52,11 @@ def pages() -> list[Path]:
 
 def rendered(text: str) -> str:
     """A page with its tables made anew."""
-    return BLOCK.sub(lambda match: match[1] + _table(match[2]) + match[3], text)
+    return BLOCK.sub(lambda match: match[1] + _fill(match[2], match[3]) + match[4], text)
+
+
+def _fill(kind: str, block: str) -> str:
+    return key_tables(block) + "\n" if kind == "keys" else _table(block)
 
 
 def _table(block: str) -> str:

@@ -1,6 +1,6 @@
 """What ends a command with one clear line, without a traceback."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -12,7 +12,38 @@ class Stopped(Exception):
     """The run was asked to stop, and has left a checkpoint to go on from."""
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known name nearest to what was given, or nothing."""
-    close = get_close_matches(given, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+def find_nearest(given: str, known: Iterable[str], most: int) -> list[str]:
+    """At most `most` of the known names that may have been meant, best first.
+
+    One alone if it hardly differs; else those that contain what was given or begin with it, those
+    that are like it, and those with a part between slashes that is.
+    """
+    names = list(known)
+    slips = get_close_matches(given, names, n=1, cutoff=0.9)
+    if slips or not given:
+        return slips
+    found = [n for n in names if n.startswith(given) or (len(given) > 2 and given in n)]
+    found += get_close_matches(given, names, n=most)
+    found += [n for n in names if "/" in n and get_close_matches(given, n.split("/"), cutoff=0.8)]
+    return list(dict.fromkeys(found))[:most]
+
+
+def did_you_mean(given: str, known: Iterable[str], most: int = 1) -> str:
+    """`; did you mean 'x'?` for the known names nearest to what was given, or nothing."""
+    nearest = find_nearest(given, known, most)
+    return f"; did you mean {join_names(nearest)}?" if nearest else ""
+
+
+def suggest_names(given: str, what: str, known: Collection[str]) -> str:
+    """The few known names nearest to what was given, or else the command that lists all of them.
+
+    Args:
+        what: kind of name, as `torchbake list` calls it.
+    """
+    return did_you_mean(given, known, 5) or f"; torchbake list {what} shows all {len(known)}"
+
+
+def join_names(names: list[str]) -> str:
+    """`'x', 'y' or 'z'`."""
+    quoted = [f"'{name}'" for name in names]
+    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))

@@ -23,44 +23,47 @@ _FORBID_UNKNOWN = {"extra": "forbid"}
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """Where images come from and how they are augmented.
+    """The images, and how training images are augmented.
 
     Attributes:
-        name: `digits`, `cifar10`, `cifar100`, `imagefolder:PATH`, `parquet:GLOB` or `hf:NAME`.
-        folder: where downloads are kept.
-        image_size: height and width in pixels; None for the images' own.
-        channels: 3, or 1 for greyscale; None: 1 for `digits`, else 3.
-        crop: `pad` (shifted by up to `padding` pixels), `resized` (a random part, resized) or
-            `none`.
-        padding: pixels of zeros around the image for `crop: pad`.
-        min_scale: of the area, for `crop: resized`.
-        flip: mirror half of the images.
-        cutout: side in pixels of a square set to the mean; 0 for none.
-        crop_pct: share of the height and width of a test image that is looked at: its shorter side
-            becomes image_size / crop_pct pixels, of which the middle is taken. 0.875 makes 256 of
-            224. None: 0.875 for `crop: resized`, else 1.
-        color_jitter: training images' brightness, contrast and saturation are multiplied by factors
-            between 1 − this and 1 + this, in a random order; 0 for none.
-        lighting: standard deviation of the noise along the principal components of ImageNet's
-            colours (AlexNet's; 0.1 is usual), for 3 channels; 0 for none.
-        mixup, cutmix: α of the Beta distribution that shares are drawn from (see `data.mixing`); 0
-            for none. 0.2 and 1 in their papers on ImageNet. With both, either for each batch.
-        mix_probability: of a batch being mixed, where one of these is set.
-        classes: names of the classes to keep, numbered in this order; None for all.
-        images_per_class: training images kept of each class, the first in a fixed random order;
-            None for all.
-        label_noise: share of the training labels that become another class, each alike.
-        label_noise_seed: of which ones, and of what they become.
-        labels: a CSV file of training images that are another class than the data says, or are to
-            be left out, as `torchbake audit` writes it; applied last.
-        mean, std: of each channel, on the scale from 0 to 1; None: measured on the training
-            images if they are in memory, else ImageNet's.
-        in_memory: decode all images once; None: if they are of one size and fit.
-        cache: keep what was decoded for the next run, see `data.loading.cache.find_cache_folder`.
-        workers: processes that decode images; None: one a core that may be used, at most 16.
-        train_split, test_split: names of a Hugging Face data set's or a folder's splits; None
-            for the usual ones.
-        image_column, label_column: of a table; None if there is only one candidate.
+        name: data set: `digits`, `cifar10`, `cifar100`, `imagefolder:PATH`, `parquet:GLOB` or
+            `hf:NAME`.
+        folder: folder in which downloaded data sets are kept.
+        image_size: height and width of the network's input in pixels; None keeps the images'.
+        channels: 3 for colour or 1 for greyscale; None takes 1 for `digits`, else 3.
+        crop: how training images are cropped: `pad` shifts each by up to `data.padding` pixels,
+            `resized` cuts out a random part and resizes it, `none` leaves the image whole.
+        padding: width in pixels of the black border for `crop: pad`.
+        min_scale: smallest part cut out for `crop: resized`, as a fraction of the image's area.
+        flip: mirror a random half of the training images from left to right.
+        cutout: side in pixels of a square set to the mean colour; 0 switches it off.
+        crop_pct: fraction of a test image's height and width that the network sees: its
+            centre, after resizing to `image_size / crop_pct`; None takes 0.875 for `crop: resized`,
+            else 1.
+        color_jitter: brightness, contrast and saturation of a training image are multiplied by
+            random factors from 1 minus this to 1 plus this; 0 switches it off.
+        lighting: standard deviation of AlexNet's colour noise; 0 switches it off, 0.1 is usual.
+        mixup: α of Mixup, which blends pairs of images; 0 switches it off, 0.2 is its paper's on
+            ImageNet. Together with `data.cutmix`, each batch gets one of the two at random.
+        cutmix: α of CutMix, which pastes a rectangle of one image into another; 0 switches it
+            off, 1 is its paper's.
+        mix_probability: probability that a batch is mixed, where Mixup or CutMix is on.
+        classes: names of the classes to keep, numbered in this order; None keeps all.
+        images_per_class: number of training images to keep of each class; None keeps all.
+        label_noise: fraction of the training labels that are replaced by a random other class.
+        label_noise_seed: random seed for the choice of these labels and of their new classes.
+        labels: CSV file of corrected labels and images to leave out, as `torchbake audit` writes
+            it, applied last; None uses the data set's labels.
+        mean, std: mean and standard deviation of each channel for normalisation, on the scale from
+            0 to 1; None measures them if the images are in memory, else takes ImageNet's.
+        in_memory: decode all images once and keep them; None does so if they have one size and fit.
+        cache: keep decoded images for the next run, in TORCHBAKE_CACHE or ~/.cache/torchbake.
+        workers: number of processes that decode images; 0 decodes in the training process, None
+            takes one for each available core, at most 16.
+        train_split, test_split: name of the split to train or test on, for folders and Hugging
+            Face data sets; None takes the usual names.
+        image_column, label_column: column of a table that holds the images or the labels; None
+            finds it if there is only one candidate.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
@@ -98,7 +101,18 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """The network (see `models.create_model`)."""
+    """The network (see `models.create_model`).
+
+    Attributes:
+        name: network: a name in `torchbake list models`, a timm model of the Hugging Face hub as
+            `hf-hub:NAME`, or `module:callable` of your own code.
+        pretrained: start from the weights that timm offers, instead of random ones.
+        drop_rate: probability of dropout before the classifier, for timm's networks.
+        classifier: name of the last layer, whose input serves as features; None finds it. Only a
+            network of your own needs this or `model.features`.
+        features: name of the layer whose output serves as features, instead of
+            `model.classifier`; maps and tokens are averaged.
+    """
 
     # Layers of an nn.Sequential have numbers for names.
     __pydantic_config__: ClassVar[dict[str, Any]] = {
@@ -115,12 +129,18 @@ class ModelRecipe:
 
 @dataclass(frozen=True)
 class OptimizerRecipe:
-    """SGD or AdamW.
+    """The optimizer.
 
     Attributes:
-        lr: the learning rate after warm-up, for a whole batch.
-        decay_norm_and_bias: apply `weight_decay` to biases and normalisation weights, too.
-        clip_grad_norm: the largest norm of the gradient; None for no limit.
+        name: optimizer: `sgd` (with momentum) or `adamw`.
+        lr: learning rate after warm-up, for a whole batch over all devices.
+        momentum: momentum of SGD; without effect on AdamW.
+        nesterov: use Nesterov momentum; without effect on AdamW.
+        betas: decay rates of AdamW's averages of the gradient and of its square; without effect
+            on SGD.
+        weight_decay: weight decay, in AdamW decoupled from the gradient.
+        decay_norm_and_bias: also decay biases and the weights of normalisation layers.
+        clip_grad_norm: largest norm of the gradient; None sets no limit.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
@@ -137,15 +157,20 @@ class OptimizerRecipe:
 
 @dataclass(frozen=True)
 class ScheduleRecipe:
-    """The learning rate as a function of the step (see `training.optimizer.compute_lr`).
+    """The learning rate over the run (see `training.optimizer.compute_lr`).
 
     Attributes:
-        warmup_steps: steps of linear rise at the start.
-        warmup: the same as a fraction of the run; one of the two.
-        warmup_start: the first rate as a fraction of `lr`.
-        milestones: for `step`: where the rate is multiplied by `gamma`, as fractions of the run.
-        final: the last rate as a fraction of `lr`, for `cosine` and `one-cycle`.
-        peak: for `one-cycle`: where the rate is highest, as a fraction of the run.
+        name: schedule: `constant`; `step`, which falls at milestones; `cosine`; or `one-cycle`,
+            which rises and falls.
+        warmup_steps: number of steps at the start in which the learning rate rises linearly.
+        warmup: length of this warm-up as a fraction of the run, instead of its number of steps.
+        warmup_start: first learning rate, as a fraction of `optimizer.lr`, for a warm-up and for
+            `one-cycle`.
+        milestones: points of the run, as fractions of it, at which `step` multiplies the rate by
+            `schedule.gamma`.
+        gamma: factor of the learning rate at each milestone, for `step`.
+        final: last learning rate, as a fraction of `optimizer.lr`, for `cosine` and `one-cycle`.
+        peak: point of the run, as a fraction of it, at which the rate is highest, for `one-cycle`.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
@@ -162,31 +187,33 @@ class ScheduleRecipe:
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How long, on what, and what is written.
+    """The length of training, its batches and devices, and what is written.
 
     Attributes:
-        epochs: how often the training set is gone through.
-        epoch: what an epoch counts (see `ClassGroupedBatchSampler`): `images`, or `anchors`, of
-            which each brings its partners, so that an epoch has more images.
-        batch_size: images an update, over all ranks.
-        accumulate: parts into which a batch is divided to save memory; images teach each other
-            within a part.
-        max_steps: stop after so many updates; None for all epochs. The schedule ends there, too.
-        precision: of the forward pass; weights are float32.
-        ema_decay: of an average of the weights that is evaluated beside them; None for none.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, …
-        eval_every: epochs between evaluations; the last step is always evaluated.
-        log_every: steps between log records.
-        checkpoint_every: steps between checkpoints.
-        tensorboard: write TensorBoard event files beside metrics.jsonl.
-        channels_last: keep images and filters in channels-last order; faster on most devices.
-        compile: compile the network, the method's targets and its loss by torch.compile.
-        cuda_graphs: with `compile`, record the forward and backward pass once and replay it, which
-            asks next to nothing of the host; for small steps. Without effect on other devices.
-        sync_batch_norm: batch normalisation over the images of all ranks, for CUDA devices; without
-            effect on a single process.
-        report: whose figures stand for the run in comparisons: the `last` evaluation's, or those
-            of the `best-on-test`, which is chosen on the test set, as published tables often do.
+        epochs: number of passes over the training set.
+        epoch: what an epoch counts: as many `images` as the training set has, or each of them
+            once as one of the `anchors`, to which partners are added, so that there are more.
+        batch_size: number of images in an update, over all devices.
+        accumulate: number of parts into which a batch is divided to save memory; images teach each
+            other only within a part.
+        max_steps: number of updates after which training ends; None trains all epochs.
+        precision: number format of the forward pass: `float32`, or `bf16` or `fp16` (mixed
+            precision); weights are always float32.
+        ema_decay: decay per update of a moving average of the weights, which is evaluated and
+            saved, too; None keeps no average.
+        device: device to train on: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, …
+        eval_every: number of epochs between evaluations; the end of training is always evaluated.
+        log_every: number of steps between records in the log.
+        checkpoint_every: number of steps between checkpoints.
+        tensorboard: also write event files for TensorBoard.
+        channels_last: keep images and filters in channels-last order, faster on most devices.
+        compile: compile the network, the targets and the loss with torch.compile.
+        cuda_graphs: record the compiled step as a CUDA graph and replay it, which speeds up small
+            steps; needs `training.compile`, and does nothing on other devices.
+        sync_batch_norm: let batch normalisation span all devices, which must be CUDA's; does
+            nothing on a single device.
+        report: which evaluation stands for the run in comparisons: the `last`, or the
+            `best-on-test`, which is chosen on the test set, as in many published tables.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
@@ -212,11 +239,12 @@ class TrainingRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """An experiment.
+    """The whole experiment.
 
     Attributes:
-        description: what to expect from it, for people.
-        method: `name`, as in `torchbake list methods`, and that method's own settings.
+        description: one sentence on what the recipe trains.
+        seed: random seed for the initial weights, the batches and the augmentation.
+        method: `name`, as in `torchbake list methods`, and the settings of that method.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN

@@ -259,8 +259,8 @@ def test_outputs_that_are_no_numbers_are_one_clear_line(noisy_run):
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere is not a run folder"),
-        (["RUN", "--top", "0"], "--top: expected a number from 1 on"),
-        (["RUN", "--rounds", "0"], "--rounds: expected a number from 1 on"),
+        (["RUN", "--top", "0"], "--top: expected a number of at least 1"),
+        (["RUN", "--rounds", "0"], "--rounds: expected a number of at least 1"),
         (["RUN", "--correct", "301"], "--correct: expected a number from 1 to the 300 training"),
         (["RUN", "--drop", "0"], "--drop: expected a number from 1 to the 300 training images"),
         (["RUN", "--drop", "1", "--correct", "1"], "--correct and --drop exclude each other"),

@@ -35,7 +35,7 @@ def counts(page):
 
 
 def current(page):
-    return page.locator("article.current h2 span").text_content()
+    return page.locator("article.current h2 .rank").text_content()
 
 
 def test_decided_by_mouse(sheet, opened_page, tmp_path):
@@ -177,7 +177,7 @@ def test_works_where_nothing_can_be_stored(sheet, opened_page, tmp_path):
     path.write_text(refusing, encoding="utf-8")
     with opened_page(path) as page:
         page.keyboard.press("d")
-        assert "this browser keeps none of it" in counts(page)
+        assert "this browser cannot keep your decisions" in counts(page)
         assert len(downloaded(page, tmp_path / "labels.csv")) == 1
 
 

@@ -105,7 +105,7 @@ def test_a_plan_names_variants_budgets_and_teachers(tmp_path):
         (["--budget", "many"], "--budget: expected 'images', 'anchors' or a number of images"),
         (["--budget", "anchors"], "in epochs of anchors these methods see different numbers"),
         (["digits/bake-paper"], "in epochs of anchors these methods see different numbers"),
-        (["--seeds", "0"], "--seeds, --jobs: expected a number from 1 on"),
+        (["--seeds", "0"], "--seeds: expected a number of at least 1"),
         (["nowhere/*", "elsewhere"], "there is no folder nowhere/*"),
     ],
 )

@@ -113,7 +113,7 @@ def test_batch_is_the_first_of_the_training_in_class_groups(finished):
 
 def test_targets_that_the_run_was_not_taught_are_named_as_such():
     assert make_remark(recipe(("method", "bake-plus"))) == ""
-    assert "not trained by BAKE" in make_remark(recipe(("method", "cross-entropy")))
+    assert "not trained with BAKE" in make_remark(recipe(("method", "cross-entropy")))
     assert "further settings" in make_remark(
         recipe(("method", "bake-variants"), ("method.memory", "100"))
     )
@@ -179,8 +179,25 @@ def test_sliders_recompute_what_python_computes(tmp_path, opened_page):
         before = page.evaluate("torchbake.settings.temperature")
         page.locator("[data-part=temperature]").press("ArrowLeft")
         assert page.evaluate("torchbake.settings.temperature") < before
-        page.get_by_role("button", name="As in the recipe").click()
+        page.get_by_role("button", name="Back to the recipe").click()
         assert compare() == PAPER._asdict()
+
+
+def test_shares_that_are_nearly_alike_are_explained(tmp_path, opened_page):
+    n = 40
+    made = outputs(n)
+    names = [f"dogs/a-long_name of {k}.jpeg" for k in range(n)]
+    path = written(tmp_path, inspect_batch(made, grey(n), CLASSES, names, PAPER))
+    with opened_page(path) as page:
+        note = page.locator("[data-part=alike]")
+        assert f"to all {n - 1} others nearly alike" in note.inner_text()
+        assert "divided by Tₐ = 1, give shares that differ by a factor of" in note.inner_text()
+        page.locator("[data-part=affinity_temperature]").fill("-2")
+        assert not note.is_visible()
+        # Names may be broken behind a slash, never within their suffix.
+        suffix = page.locator("[data-part=name] .suffix")
+        assert suffix.inner_text() == ".jpeg"
+        assert suffix.evaluate("one => getComputedStyle(one).whiteSpace") == "nowrap"
 
 
 def test_pictures_are_chosen_by_mouse_and_keyboard(tmp_path, opened_page):
@@ -262,7 +279,9 @@ def test_one_picture_alone_teaches_itself(tmp_path, opened_page):
     with opened_page(written(tmp_path, given)) as page:
         assert page.evaluate("[...torchbake.weights(0)]") == [1]
         assert page.locator("[data-part=teachers] li").count() == 0
-        assert "100.0 % is its own prediction" in page.locator("[data-part=shares]").inner_text()
+        assert (
+            "100.0\u00a0% is its own prediction" in page.locator("[data-part=shares]").inner_text()
+        )
 
 
 def test_own_pictures_are_found_labelled_and_thinned(tmp_path):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from torchbake.analysis.pages import charts
 from torchbake.analysis.pages.diagnosis import count_confusions, measure_reliability
+from torchbake.analysis.pages.render import make_breakable
 from torchbake.analysis.pages.report import write_report
 from torchbake.cli.main import main
 from torchbake.errors import UserError
@@ -76,6 +77,29 @@ def test_ticks_are_round_and_hold_the_values(low, high):
     assert max(steps) == pytest.approx(min(steps), rel=1e-6)
 
 
+def test_an_axis_begins_at_zero_or_says_that_it_does_not():
+    for values, first, note in (
+        ((0.4, 1.5), "0", ""),
+        ((98.0, 99.0), "98", "vertical axis from 98, not from 0"),
+        ((-2.0, 3.0), "-2", ""),
+    ):
+        chart = charts.draw_lines("loss", {"a": [[(0.0, values[0]), (1.0, values[1])]]})
+        assert chart.y_ticks[0].text == first
+        assert chart.note == note
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("a_b/c-1.jpeg", 'a_<wbr>b/<wbr>c-<wbr>1<wbr><span class="suffix">.jpeg</span>'),
+        ("<b>_.x y", "&lt;b&gt;_<wbr>.x y"),
+        (".jpg", ".jpg"),
+    ],
+)
+def test_names_are_broken_outside_their_suffix(name, broken):
+    assert make_breakable(name) == broken
+
+
 def test_a_curve_is_the_mean_of_its_seeds_where_all_have_a_value():
     chart = charts.draw_lines(
         "loss",
@@ -122,7 +146,7 @@ def test_report_of_several_runs_compares_them(runs, tmp_path, monkeypatch, capsy
     main(["report", str(runs)])
     assert "runs/comparison/report.html" in capsys.readouterr().out
     page = (tmp_path / "runs" / "comparison" / "report.html").read_text()
-    assert "Runs beside each other" in page
+    assert "Comparison of runs" in page
     for method in ("bake", "cross-entropy"):
         values = [
             json.loads((runs / f"{method}-{seed}" / "result.json").read_text())["last"]["top1"]
@@ -190,7 +214,7 @@ def test_the_page_says_what_its_table_is_measured_by(runs, tmp_path):
     [
         (["report", "{tmp}/nowhere"], "there is no folder"),
         (["report", "{tmp}"], "neither a run folder nor a folder of some"),
-        (["report", "{run}", "--size", "1"], "--size: expected a number from 2 on"),
+        (["report", "{run}", "--size", "1"], "--size: expected a number of at least 2"),
         (["report", "{run}", "--out", "{tmp}"], "is a folder; expected a file's name"),
         (["report", "{run}", "--out", "{run}/recipe.yaml/x.html"], "recipe.yaml is a file"),
         (["report", "{run}", "--device", "gpu"], "gpu"),
@@ -237,6 +261,7 @@ def test_page_in_a_browser(tmp_path, opened_page):
     assert write_report([run], run.report, QUIET) == []
     with opened_page(run.report) as page:
         assert page.get_by_role("heading", level=1).inner_text() == "<i>run"
+        assert "handwritten" not in page.locator("body").inner_text()  # the digits' description
         assert page.locator("img, i, b").count() == 0
         assert without_picture(page) == 0
         page.keyboard.press("Tab")
@@ -276,4 +301,11 @@ def test_comparison_in_a_browser(runs, tmp_path, opened_page):
                 "cross-entropy",
             }
             assert page.locator("polygon.band").count() > 4
+            # Numbers on the axes are no smaller than 11 pixels.
+            sizes = page.locator(".charts svg text").evaluate_all(
+                "all => all.map("
+                "one => one.getScreenCTM().a * parseFloat(getComputedStyle(one).fontSize))"
+            )
+            assert min(sizes) >= 11
+            assert page.get_by_text("images seen", exact=True).count() >= 6
             assert faults_of_access(page) == []

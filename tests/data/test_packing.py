@@ -177,7 +177,7 @@ def test_packing_that_is_cut_off_leaves_nothing_at_its_place(tmp_path, number):
     ("arguments", "message"),
     [
         ("pack data out --quality 99", "--quality: expected a number from 1 to 95"),
-        ("pack data out --short-side 0", "--short-side: expected a number of pixels from 1 on"),
+        ("pack data out --short-side 0", "--short-side: expected a number of at least 1"),
         ("pack nowhere out", "data.name: unknown data set 'nowhere'"),
         ("pack imagefolder:nowhere out", "there is no folder nowhere"),
         (

@@ -111,6 +111,23 @@ def test_impossible_combinations_are_refused():
             load_recipe("digits/bake", overrides)
 
 
+def test_a_description_goes_with_the_data_the_model_and_the_method(tmp_path):
+    described = load_recipe("digits/bake").description
+    for kept in ("seed", "1"), ("optimizer.lr", "0.2"), ("data", "digits"), ("method", "bake"):
+        assert load_recipe("digits/bake", [kept]).description == described
+    for other in ("data", "imagefolder:birds"), ("model.name", "resnet18"), ("method", "dml"):
+        assert load_recipe("digits/bake", [other]).description == ""
+    named = [("description", "Birds."), ("data", "imagefolder:birds")]
+    assert load_recipe("digits/bake", named).description == "Birds."
+
+    (tmp_path / "birds.yaml").write_text("extends: digits/bake\ndata: imagefolder:birds\n")
+    (tmp_path / "own.yaml").write_text("extends: birds.yaml\nseed: 3\n")
+    (tmp_path / "rate.yaml").write_text("extends: digits/bake\noptimizer: {lr: 0.2}\n")
+    (tmp_path / "told.yaml").write_text("extends: birds.yaml\ndescription: Birds.\n")
+    found = {p.stem: load_recipe(str(p)).description for p in tmp_path.glob("*.yaml")}
+    assert found == {"birds": "", "own": "", "rate": described, "told": "Birds."}
+
+
 def test_the_order_of_flags_does_not_matter():
     flags = [("method.omega", "0.9"), ("method", "bake")]
     for overrides in (flags, flags[::-1]):

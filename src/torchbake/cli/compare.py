@@ -6,6 +6,9 @@ from typing import Any
 
 from ..errors import UserError
 from .common import DEFAULT_RECIPE, check_least, name_run, refuse_ranks
+from .recipe_help import add_help_recipe, print_recipe_help
+
+DEFAULT_METHODS = "cross-entropy,bake"
 
 
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
@@ -15,7 +18,8 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         description="Train several methods with several seeds on equal numbers of images, and "
         "print one table. Finished runs are not repeated. Given run folders instead of a recipe, "
         "compare these runs.",
-        epilog="Every key of the recipe is an option, for all methods: --training.epochs 10.",
+        epilog="Every key of the recipe is an option, too, for all methods: --training.epochs 10. "
+        "--help-recipe explains all keys.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -28,7 +32,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         "--methods",
         metavar="M,M,…",
         help="methods, with settings after colons: cross-entropy,bake,bake:omega=0.9:partners=1 "
-        "(default: cross-entropy,bake)",
+        f"(default: {DEFAULT_METHODS})",
     )
     parser.add_argument(
         "--seeds", type=int, metavar="N", help="number of seeds, from 0 to N - 1 (default: 1)"
@@ -49,7 +53,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         help="also compare runs that saw different numbers of images, and mark them (default: no)",
     )
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)"
+        "--jobs", type=int, default=1, metavar="N", help="number of runs at a time (default: 1)"
     )
     parser.add_argument(
         "--out",
@@ -57,6 +61,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder for the runs and the table (default: runs/compare-RECIPE)",
     )
+    add_help_recipe(parser)
     parser.set_defaults(takes_keys=True)
     return parser
 
@@ -72,6 +77,10 @@ def run(options: argparse.Namespace) -> None:
     from ..analysis.pages.report import write_report
     from ..training.environment import describe_environment
 
+    if options.help_recipe:
+        variants = (options.methods or DEFAULT_METHODS).split(",")
+        print_recipe_help(*(variant.partition(":")[0] for variant in variants))
+        return
     refuse_ranks("compare")
     environment = describe_environment()
     paths = [Path(name) for name in options.what or [DEFAULT_RECIPE]]
@@ -90,7 +99,7 @@ def run(options: argparse.Namespace) -> None:
         seeds = 1 if options.seeds is None else options.seeds
         options.seeds = seeds
         check_least(options, 1, "seeds", "jobs")
-        variants = (options.methods or "cross-entropy,bake").split(",")
+        variants = (options.methods or DEFAULT_METHODS).split(",")
         runs = plan_runs(name, options.overrides, variants, seeds, options.budget, out)
         if not options.unequal:
             check_budgets(runs)

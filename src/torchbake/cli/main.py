@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from .. import __version__
-from ..errors import Stopped, UserError, did_you_mean
+from ..errors import Stopped, UserError
 from . import audit, compare, evaluate, inspect, list_names, pack, prepare, profile, report, train
 
 COMMANDS = (train, compare, evaluate, report, inspect, audit, profile, prepare, pack, list_names)
@@ -61,7 +61,8 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     """The parser, and those of the commands by their names."""
     parser = argparse.ArgumentParser(
         prog="torchbake",
-        description="Train image classifiers whose images teach each other within a batch.",
+        description="Train image classifiers by batch knowledge ensembling: the images of a batch "
+        "teach each other.",
     )
     parser.add_argument(
         "--version",
@@ -93,8 +94,9 @@ def _split_overrides(
             continue
         key = option[2:].replace("-", "_") if "." in option else option[2:]
         if key.partition(".")[0] not in sections and "." not in key:
-            known = [*own, *(f"--{section}" for section in sections)]
-            raise UserError(f"unknown option {option}{did_you_mean(option, known)}")
+            from ..training.key_mistakes import suggest_option
+
+            raise UserError(f"unknown option {option}{suggest_option(option, own)}")
         if not equals:
             following = next(words, None)
             if following is None or following.startswith("--"):

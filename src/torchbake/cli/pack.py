@@ -11,11 +11,11 @@ from .common import DEFAULT_RECIPE, check_least
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "pack",
-        help="re-encode a data set's images, smaller, for faster epochs",
-        description="Write a data set's images as JPEG files of limited size into a folder of "
-        "Arrow files, to be trained on with --data hf:OUT. Images that cannot be read are left "
-        "out and listed.",
-        epilog="The keys of a recipe's data section are options: --data.image_column photo.",
+        help="re-encode a data set's images at a smaller size, for faster epochs",
+        description="Re-encode a data set's images as JPEG at a limited size, and write them to a "
+        "folder of Arrow files. Train on it with --data hf:OUT. Images that cannot be read are "
+        "left out and listed.",
+        epilog="The keys of a recipe's data section are options, too: --data.image_column photo.",
         allow_abbrev=False,
     )
     parser.add_argument(

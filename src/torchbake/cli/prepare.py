@@ -8,7 +8,7 @@ from typing import Any
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "prepare",
-        help="make a folder to train on from a data set's files as published",
+        help="turn the published files of a data set into a folder to train on",
         description="Make a folder with train/CLASS/ and test/CLASS/ (for ImageNet: val/CLASS/) "
         "from the archives that a data set's publisher offers, or from the unpacked archives. "
         "Nothing is downloaded.",

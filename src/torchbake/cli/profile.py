@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .common import DEFAULT_RECIPE, check_least, name_run, refuse_ranks
+from .recipe_help import add_help_recipe, print_recipe_help
 
 
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
@@ -13,7 +14,8 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         help="show where the time of a training step goes",
         description="Train a recipe for a few steps, keep nothing of the training, and show where "
         "the time of a step goes: a table, a picture, and a trace for ui.perfetto.dev.",
-        epilog="Every key of the recipe is an option: --training.batch_size 512.",
+        epilog="Every key of the recipe is an option, too: --training.batch_size 512. "
+        "--help-recipe explains all keys.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -49,6 +51,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder for the results (default: runs/profile-RECIPE)",
     )
+    add_help_recipe(parser)
     parser.set_defaults(takes_keys=True)
     return parser
 
@@ -66,6 +69,9 @@ def run(options: argparse.Namespace) -> None:
     check_least(options, 0, "warmup", "trace-steps")
     name = options.recipe or DEFAULT_RECIPE
     recipe = load_recipe(name, options.overrides)
+    if options.help_recipe:
+        print_recipe_help(recipe.method["name"])
+        return
     out = options.out or Path("runs") / f"profile-{name_run(name)}"
     check_folder(out)
     times, training = measure(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from .common import DEFAULT_RECIPE, name_run
+from .recipe_help import add_help_recipe, print_recipe_help
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
@@ -18,9 +19,9 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         help="train a classifier with a recipe",
         description="Train a classifier with a recipe. Start it with torchrun to train on several "
         "devices.",
-        epilog="Every key of the recipe is an option: --method.omega 0.9, --data.name cifar100, "
-        "--training.epochs 10. A section's name alone sets its name key: --method cross-entropy. "
-        "--print-recipe shows all keys.",
+        epilog="Every key of the recipe is an option, too: --training.epochs 10, --method.omega "
+        "0.9, --data.name cifar100. The name of a section is short for its name key: --method "
+        "cross-entropy. --help-recipe explains all keys.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -50,6 +51,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         action="store_true",
         help="print the whole recipe as YAML and exit (default: no)",
     )
+    add_help_recipe(parser)
     parser.set_defaults(takes_keys=True)
     return parser
 
@@ -62,6 +64,9 @@ def run(options: argparse.Namespace) -> None:
         options.recipe = str(options.out / "recipe.yaml")
     name = options.recipe or DEFAULT_RECIPE
     overrides = list(options.overrides)
+    if options.help_recipe:
+        print_recipe_help(load_recipe(name, overrides).method["name"])
+        return
     if options.seed is not None:
         overrides.append(("seed", str(options.seed)))
     if options.print_recipe:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pydantic
 
 from .._own_code import import_object
-from ..errors import UserError, did_you_mean
+from ..errors import UserError, did_you_mean, suggest_names
 from . import METHODS
 from .settings import make_settings_model
 
@@ -23,7 +23,7 @@ def find_method(name: object) -> type["Method"]:
     if isinstance(name, str) and name in METHODS:
         return METHODS[name]
     if not isinstance(name, str) or ":" not in name:
-        hint = did_you_mean(str(name), METHODS) or f"; known: {', '.join(sorted(METHODS))}"
+        hint = suggest_names(str(name), "methods", METHODS)
         raise UserError(f"method.name: unknown method {name!r}{hint}")
     from .base import Method
 

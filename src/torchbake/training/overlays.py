@@ -31,3 +31,15 @@ def merge_overlays(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
             value = merge_overlays(below, value, f"{path}{key}.")
         merged[key] = value
     return merged
+
+
+def drop_description(recipe: Overlay, described: Overlay) -> Overlay:
+    """The recipe without its description, if that is of other data or another model or method."""
+    for section in ("data", "model", "method"):
+        names = []
+        for overlay in (recipe, described):
+            content = overlay.get(section)
+            names.append(content.get("name") if isinstance(content, dict) else content)
+        if names[0] != names[1]:
+            return {key: value for key, value in recipe.items() if key != "description"}
+    return recipe

@@ -1,7 +1,7 @@
 """Recipes as YAML: shipped ones, files of one's own that extend them, and dotted overrides."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +9,16 @@ import pydantic
 import yaml
 
 from .._own_code import explain_error
-from ..errors import UserError, did_you_mean
+from ..errors import UserError, suggest_names
 from ..methods import METHODS
 from ..methods.find import find_method, read_settings
 from ..methods.outline import read_defaults
 from ..methods.settings import make_settings_model
 from ..recipe import Recipe
+from .key_mistakes import explain_mistake
 from .named_recipes import find_named, list_recipes
-from .overlays import Overlay, merge_overlays
+from .overlays import Overlay, drop_description, merge_overlays
+from .recipe_keys import list_keys
 
 if TYPE_CHECKING:
     from ..methods import Method
@@ -30,10 +32,14 @@ def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
         overrides: pairs such as ("optimizer.lr", "0.1"); the value is read as YAML. A section's
             own name stands for its `name` key, ("method", "cross-entropy"), and goes first.
 
+    A description says which data, model and method a recipe is of: where an override, or a file
+    that extends the recipe, names others and gives no description of its own, there is none.
+
     Raises:
         UserError: an unknown name or key, a wrong type or value, an impossible combination.
     """
-    overlay = _read(name)
+    recipe = overlay = _read(name)
+    overrides = list(overrides)
     # First the names of sections, since another method drops the settings of the former.
     for key, text in sorted(overrides, key=lambda override: "." in override[0]):
         try:
@@ -43,6 +49,8 @@ def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
         for part in reversed(key.split(".")):
             value = {part: value}
         overlay = merge_overlays(overlay, value)
+    if not any(key == "description" for key, _ in overrides):
+        overlay = drop_description(overlay, recipe)
     return make_recipe(overlay)
 
 
@@ -91,7 +99,7 @@ def _check_sections(overlay: Mapping[str, Any]) -> Recipe:
         return pydantic.TypeAdapter(Recipe).validate_python(overlay)
     except pydantic.ValidationError as error:
         raise UserError(
-            "\n".join(_explain(e, _list_keys(Recipe)) for e in error.errors())
+            "\n".join(explain_mistake(e, list_keys()) for e in error.errors())
         ) from None
 
 
@@ -105,7 +113,7 @@ def _check_method(section: Mapping[str, Any]) -> Overlay:
     except pydantic.ValidationError as error:
         known = [f"method.{key}" for key in ("name", *model.model_fields)]
         lines = [
-            _explain_elsewhere(str(name), method, e) or _explain(e, known, "method")
+            _explain_elsewhere(str(name), method, e) or explain_mistake(e, known, "method")
             for e in error.errors()
         ]
         raise UserError("\n".join(lines)) from None
@@ -153,7 +161,8 @@ def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
         raise UserError(f"{path}: expected a mapping of keys such as 'method:'")
     base = content.pop("extends", None)
     below = {} if base is None else _read(str(base), (*readers, path))
-    return merge_overlays(below, content)
+    merged = merge_overlays(below, content)
+    return merged if "description" in content else drop_description(merged, below)
 
 
 def _locate(name: str, beside: Path | None) -> Path:
@@ -163,8 +172,7 @@ def _locate(name: str, beside: Path | None) -> Path:
         return path.resolve()
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"there is no recipe file {path}")
-    hint = did_you_mean(name, list_recipes()) or f"; shipped: {', '.join(list_recipes())}"
-    raise UserError(f"unknown recipe '{name}'{hint}")
+    raise UserError(f"unknown recipe '{name}'{suggest_names(name, 'recipes', list_recipes())}")
 
 
 def _check_combinations(recipe: Recipe, method: "Method") -> None:
@@ -208,38 +216,6 @@ def _check_combinations(recipe: Recipe, method: "Method") -> None:
         raise UserError("training.cuda_graphs: needs training.accumulate 1")
     if recipe.model.classifier is not None and recipe.model.features is not None:
         raise UserError("model.features: name either model.classifier or model.features")
-
-
-def _explain(error: Any, known: list[str], prefix: str = "") -> str:
-    """One line: the key's path, what is wrong with it, and what was given."""
-    path = ".".join([prefix] * bool(prefix) + [str(part) for part in error["loc"]])
-    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{path}: unknown key{_suggest_key(path, known)}"
-    message = error["msg"]
-    return f"{path}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
-
-
-def _suggest_key(path: str, known: list[str]) -> str:
-    section, _, last = path.rpartition(".")
-    depth = path.count(".") + 1
-    siblings = {".".join(key.split(".")[:depth]) for key in known if key.startswith(section)}
-    elsewhere = [key for key in known if key.rpartition(".")[2] == last]
-    hint = did_you_mean(last, [key.rpartition(".")[2] for key in siblings])
-    if hint:
-        return hint.replace("'", f"'{section}." if section else "'", 1)
-    if elsewhere:
-        return f"; did you mean '{elsewhere[0]}'?"
-    return f"; known: {', '.join(sorted(siblings))}"
-
-
-def _list_keys(cls: Any, prefix: str = "") -> list[str]:
-    found = []
-    for item in fields(cls):
-        if is_dataclass(item.type):
-            found += _list_keys(item.type, f"{prefix}{item.name}.")
-        else:
-            found.append(prefix + item.name)
-    return found
 
 
 def _convert_tuples(value: Any) -> Any:

@@ -6,8 +6,10 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 420, 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 10, 8, 34
-"""Room around the frame, for ticks."""
+LEFT, RIGHT, TOP, BOTTOM = 64, 18, 10, 46
+"""Room around the frame, for ticks and the name of the horizontal axis."""
+FROM_ZERO = 0.5
+"""Curves whose lowest value is at most this fraction of their highest begin at zero."""
 POINTS = 240
 """Points of a curve at most; more are averaged over stretches."""
 MARKED = 40
@@ -61,6 +63,8 @@ class Chart(NamedTuple):
     lines: list[Line]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
+    note: str = ""
+    """That the vertical axis does not begin at zero, if so."""
 
 
 def draw_lines(title: str, curves: dict[str, list[Pairs]]) -> Chart | None:
@@ -76,6 +80,8 @@ def draw_lines(title: str, curves: dict[str, list[Pairs]]) -> Chart | None:
     low = min(mean - error for _, mean, error in every)
     high = max(mean + error for _, mean, error in every)
     end = max(x for x, _, _ in every)
+    if 0 < low <= FROM_ZERO * high:
+        low = 0.0
     y_values = choose_ticks(low, high)
     low, high = min(low, y_values[0]), max(high, y_values[-1])
 
@@ -108,6 +114,7 @@ def draw_lines(title: str, curves: dict[str, list[Pairs]]) -> Chart | None:
         lines,
         [Tick(across(x), _short(x)) for x in choose_ticks(0.0, end, 4) if x <= end],
         [Tick(up(y), f"{y:.6g}") for y in y_values],
+        f"vertical axis from {y_values[0]:.6g}, not from 0" if y_values[0] > 0 else "",
     )
 
 

@@ -33,13 +33,11 @@ class Settings(NamedTuple):
     affinity_temperature: float
 
 
-NOT_BAKE = (
-    "This run was not trained by BAKE: here is what BAKE would have taught at the paper's settings."
-)
+NOT_BAKE = "This run was not trained with BAKE. Here is what BAKE would have taught by default."
 
 NOT_FROM_BATCH = (
-    "This run's targets were made with further settings of method bake-variants, such as a memory; "
-    "here is what BAKE would have taught without them."
+    "This run made its targets with further settings of bake-variants, such as a memory. Here is "
+    "what BAKE would have taught without them."
 )
 
 
@@ -170,11 +168,15 @@ def write_inspection(
         batch = torch.arange(len(split))
         about = f"Pictures of {images}."
         if own.found > size:
-            notes.append(f"{size:,} of {own.found:,} pictures, evenly spread; --size takes more")
+            notes.append(
+                f"shows {size:,} of {own.found:,} pictures, evenly spread; --size shows more"
+            )
         notes += [f"left out: {reason}" for reason in own.broken]
         unlabelled = int((split.labels == UNLABELLED).sum())
         if 0 < unlabelled < len(split):
-            notes.append(f"{unlabelled:,} picture(s) are in no folder named as a class: no label")
+            notes.append(
+                f"{unlabelled:,} picture(s) have no label: their folders are not named like a class"
+            )
     inspector = inspect_batch(
         compute_outputs(opened, split, batch, console),
         restore_pictures(opened, split, batch),

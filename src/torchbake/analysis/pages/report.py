@@ -179,8 +179,8 @@ def _figures(run: RunFolder, records: list[dict[str, Any]]) -> list[tuple[str, s
         figures += [
             ("Training time, without evaluation", f"{result['seconds']:,.1f} s"),
             ("Peak memory", f"{result['peak_memory'] / 2**20:,.0f} MiB"),
-            ("Forward passes an image", f"{result['forwards'] / max(result['images'], 1):.2f}"),
-            ("Parameters, trained", f"{result['trained_parameters']:,}"),
+            ("Forward passes per image", f"{result['forwards'] / max(result['images'], 1):.2f}"),
+            ("Trained parameters", f"{result['trained_parameters']:,}"),
         ]
     return figures
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import UserError, did_you_mean
+from ...errors import UserError, did_you_mean, suggest_names
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -28,7 +29,8 @@ def open_source(recipe: "DataRecipe") -> "Source":
         source = open_own_source(recipe, did_you_mean(kind, SOURCES))
         advice = ""
     else:
-        raise UserError(f"data.name: unknown data set '{recipe.name}'{did_you_mean(kind, SOURCES)}")
+        hint = _suggest_place(recipe.name) or suggest_names(kind, "datasets", SOURCES)
+        raise UserError(f"data.name: unknown data set '{recipe.name}'{hint}")
     for name, split in (("training", source.train), ("test", source.test)):
         if not len(split):
             raise UserError(f"{recipe.name}: the {name} split has no images")
@@ -46,6 +48,14 @@ def _open_known(kind: str, place: str, recipe: "DataRecipe") -> "Source":
         expected = f"'{kind}:{takes_place}'" if takes_place else f"'{kind}'"
         raise UserError(f"data.name: expected {expected}, got '{recipe.name}'")
     return SOURCES[kind].open(place, recipe)
+
+
+def _suggest_place(name: str) -> str:
+    """What a path that exists should have been called, or nothing."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return f"; did you mean 'imagefolder:{name}'?"
+    return f"; did you mean 'parquet:{name}'?" if path.is_file() else ""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ function count() {
   document.getElementById("counts").textContent =
     `${decided} of ${made.length} decided: ${of("keep")} kept, ${of("change")} changed, ${of("drop")} dropped` +
     (elsewhere ? `; and ${elsewhere} on images that are not on this page` : "") +
-    (refused ? "; this browser keeps none of it: download before you close the page" : "");
+    (refused ? "; this browser cannot keep your decisions: download the file before you close the page" : "");
 }
 
 function changed() { store(); count(); }

@@ -73,10 +73,15 @@ function tell() {
     element(
       "span",
       {},
-      i === j
-        ? `${names[i]} (${labelOf(i)}) does not listen to itself`
-        : `${names[i]} (${labelOf(i)}) listens to ${names[j]} (${labelOf(j)}) with ` +
-            `${percent(affinities[i * n + j], 2)}; if all were alike, ${percent(1 / (n - 1), 2)}`,
+      breakable(names[i]),
+      ...(i === j
+        ? [` (${labelOf(i)}) does not listen to itself`]
+        : [
+            ` (${labelOf(i)}) listens to `,
+            breakable(names[j]),
+            ` (${labelOf(j)}) with ${percent(affinities[i * n + j], 2)}; ` +
+              `an equal share would be ${percent(1 / (n - 1), 2)}`,
+          ]),
     ),
     picture(j, 32),
   );

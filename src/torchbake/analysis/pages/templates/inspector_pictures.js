@@ -7,12 +7,20 @@ const element = (tag, properties = {}, ...children) => {
   made.append(...children);
   return made;
 };
-const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}\u00a0%`;
 const best = (values, start = 0, count = values.length) => {
   let at = start;
   for (let k = start; k < start + count; k++) if (values[k] > values[at]) at = k;
   return at - start;
 };
+// A name may be broken after /, _ and -, but not within a file's suffix.
+function breakable(name) {
+  const [, stem, suffix] = name.match(/^(.+?)(\.\w{1,5})?$/s) ?? [name, name, ""];
+  const made = element("span");
+  for (const part of stem.split(/(?<=[/_-])/)) made.append(part, document.createElement("wbr"));
+  if (suffix) made.append(element("span", { className: "suffix" }, suffix));
+  return made;
+}
 const guesses = Array.from({ length: n }, (_, i) => best(logits, i * c, c));
 const wrong = (i) => labels[i] >= 0 && guesses[i] !== labels[i];
 const labelOf = (i) => (labels[i] < 0 ? "no label" : classes[labels[i]]);
@@ -41,7 +49,7 @@ function picture(i, size) {
 const grid = find("grid");
 const options = [];
 function makeOption(i) {
-  const told = wrong(i) ? `, taken for ${classes[guesses[i]]}` : "";
+  const told = wrong(i) ? `, predicted as ${classes[guesses[i]]}` : "";
   const option = element("div", { id: `picture-${i}`, role: "option" }, picture(i, 44));
   option.className = wrong(i) ? "option wrong" : "option";
   option.ariaLabel = `${names[i]}: ${labelOf(i)}${told}`;
@@ -111,12 +119,13 @@ function show() {
   const p = predictions.subarray(i * c, (i + 1) * c);
   const sharp = new Float64Array(c);
   softmax(logits.slice(i * c, (i + 1) * c), 0, c, 1, sharp);
-  find("name").textContent = names[i];
-  find("label").textContent = labelOf(i);
-  find("guess").textContent = `${classes[guesses[i]]}, ${percent(sharp[guesses[i]])} sure`;
+  find("name").replaceChildren(breakable(names[i]));
+  find("label").replaceChildren(breakable(labelOf(i)));
+  find("guess").replaceChildren(breakable(classes[guesses[i]]), `, ${percent(sharp[guesses[i]])} sure`);
   const first = best(q);
-  find("says").textContent = `${classes[first]}, ${percent(q[first])}`;
+  find("says").replaceChildren(breakable(classes[first]), `, ${percent(q[first])}`);
   showTeachers(i, taught);
+  showAlike(i);
   showClasses(i, p, q);
   drawMarks();
 }
@@ -144,9 +153,32 @@ function showTeachers(i, taught) {
   const sum = (rows) => rows.reduce((total, j) => total + taught[j], 0);
   const rest = sum(others.slice(8));
   find("shares").textContent =
-    `Of its target ${percent(taught[i])} is its own prediction` +
-    (labels[i] >= 0 ? `, ${percent(sum(same))} that of the ${same.length} other(s) of its class` : "") +
-    (others.length > 8 ? `; the ${others.length - 8} pictures not listed have ${percent(rest)}.` : ".");
+    `Of its target, ${percent(taught[i])} is its own prediction` +
+    (labels[i] >= 0 ? ` and ${percent(sum(same))} comes from the ${same.length} other(s) of its class` : "") +
+    (others.length > 8 ? `; ${percent(rest)} comes from the ${others.length - 8} pictures not listed.` : ".");
+}
+
+// Where a picture listens to all others nearly alike, equal shares read as a fault: why they are so.
+const NEARLY_ALIKE = 2;
+function showAlike(i) {
+  let [least, most] = [Infinity, -Infinity];
+  let [nearest, farthest] = [-Infinity, Infinity];
+  for (let j = 0; j < n; j++) {
+    if (j === i) continue;
+    least = Math.min(least, affinities[i * n + j]);
+    most = Math.max(most, affinities[i * n + j]);
+    nearest = Math.max(nearest, similarities[i * n + j]);
+    farthest = Math.min(farthest, similarities[i * n + j]);
+  }
+  const note = find("alike");
+  note.hidden = n < 3 || most * (n - 1) > NEARLY_ALIKE;
+  if (note.hidden) return;
+  const t = Number(settings.affinity_temperature.toPrecision(3));
+  note.textContent =
+    `It listens to all ${n - 1} others nearly alike, with ${percent(least, 2)} to ${percent(most, 2)} each. ` +
+    `This follows from the affinity temperature: cosine similarities from ${farthest.toFixed(2)} to ` +
+    `${nearest.toFixed(2)}, divided by Tₐ = ${t}, give shares that differ by a factor of ` +
+    `${(most / least).toPrecision(2)} at most. Lower Tₐ under “What if” to see whom it would prefer.`;
 }
 
 function showClasses(i, p, q) {
@@ -162,7 +194,7 @@ function showClasses(i, p, q) {
   };
   find("classes").replaceChildren(
     ...rows.map((k) => {
-      const name = element("th", { scope: "row" }, classes[k]);
+      const name = element("th", { scope: "row" }, breakable(classes[k]));
       if (k === labels[i]) name.append(element("span", { className: "tag" }, "label"));
       return element("tr", {}, name, cell(p[k], "own"), cell(q[k], "target"));
     }),

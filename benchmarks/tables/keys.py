@@ -1,0 +1,38 @@
+"""The tables of a recipe's keys and of the methods' settings, from the code that reads them."""
+
+import re
+
+from torchbake.methods import METHODS
+from torchbake.training.recipe_keys import Section, list_sections, list_settings
+
+
+def as_markdown(chosen: str) -> str:
+    """Every section of a recipe, `recipe`, or the settings of every method, `methods`."""
+    if chosen == "recipe":
+        sections = [
+            ("Outside all sections" if section.name == "recipe" else f"`{section.name}`", section)
+            for section in list_sections()
+        ]
+    else:
+        sections = [(f"`{name}`", list_settings(name, METHODS[name])) for name in sorted(METHODS)]
+    return "\n\n".join(_table(title, section) for title, section in sections)
+
+
+def _table(title: str, section: Section) -> str:
+    lines = [f"### {title}", "", _plain(section.about)]
+    if section.keys:
+        lines += ["", "| key | meaning | values | default |", "|---|---|---|---|"]
+    else:
+        lines += ["", "It has no settings."]
+    for key in section.keys:
+        meaning = _plain(key.meaning).rstrip(".")
+        if meaning[:1].isascii():  # a Greek letter stands for a quantity
+            meaning = meaning[:1].upper() + meaning[1:]
+        cells = [f"`{key.name}`", meaning, key.values, f"`{key.default}`"]
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """A docstring's text on a page of YAML: null for None."""
+    return re.sub(r"\bNone\b", "`null`", text)
