@@ -6,9 +6,9 @@ arXiv 2104.13298, section 3. Training needs neither: see `bake_targets`.
 
 import torch
 
-from .._checks import check_omega, check_positive
 from .._shapes import Float, Tensor
 from .affinity import compute_affinities, normalise_rows
+from .checks import check_omega, check_positive
 from .plan import Solver, check_solver, plan_plain_steps, predict_costs
 from .solvers import solve_lu
 

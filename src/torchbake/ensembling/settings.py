@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .._checks import check_omega, check_positive
+from .checks import check_omega, check_positive
 from .plan import Solver, check_solver
 
 

@@ -7,8 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from .._checks import check_not_negative
 from .._shapes import Float, Tensor
+from ..ensembling.checks import check_not_negative
 from ..ensembling.inputs import check_group
 from ..ensembling.plan import Solver
 from ..ensembling.settings import TargetSettings

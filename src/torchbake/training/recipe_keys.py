@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt
 
-from .._docstrings import read_meanings, read_summary
 from ..recipe import Recipe
+from .docstrings import read_meanings, read_summary
 
 
 class Key(NamedTuple):

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from ..._checks import check_positive
 from ..._shapes import Bool, Float, Int, Tensor
+from ...ensembling.checks import check_positive
 from ...ensembling.dense import affinities
 from ...randomness import make_generator
 
