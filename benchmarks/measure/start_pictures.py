@@ -13,9 +13,8 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from playwright.sync_api import FloatRect, Page, sync_playwright
-
 from benchmarks.measure.screenshots import keep
+from playwright.sync_api import FloatRect, Page, sync_playwright
 
 PARTS = {"figures": "start-figures", "curves": "start-curves", "errors": "start-errors"}
 WIDTH = 1120
