@@ -73,7 +73,7 @@ def test_prints_the_whole_recipe(capsys):
         (["train", "--optimzer.lr", "1"], "optimzer: unknown key; did you mean 'optimizer'?"),
         (["train", "--optimizer.lr"], "--optimizer.lr: expected a value"),
         (["train", "--optimizer.lr", "--resume"], "--optimizer.lr: expected a value"),
-        (["train", "--method.omega", "1"], "method.omega must be in [0, 1), got 1.0"),
+        (["train", "--method.omega", "1"], "method.omega: input should be less than 1, got 1"),
         (["train", "--baseline", "bake"], "--baseline: the run itself uses bake"),
         (["train", "--baseline", "xyz"], "method.name: unknown method 'xyz'; torchbake list "),
         (["train", "--resume", "--overwrite"], "exclude each other"),
