@@ -62,7 +62,7 @@ def test_images_too_narrow_for_a_random_box_give_their_middle(height, width):
 
 
 def test_a_part_is_decoded_at_a_smaller_scale_and_looks_the_same(tmp_path, monkeypatch):
-    recipe = DataRecipe(photographs(tmp_path), read_size=32, crop="resized", flip=True)
+    recipe = DataRecipe(photographs(tmp_path), image_size=32, crop="resized", flip=True)
     data = open_data(recipe, quiet_progress)
     stream = Stream(data.source.train, recipe, 3, 32)
     views = Views(torch.arange(8).repeat(4), torch.arange(4).repeat_interleave(8), 2, 0)
@@ -84,7 +84,7 @@ def test_a_part_is_decoded_at_a_smaller_scale_and_looks_the_same(tmp_path, monke
 
 
 def test_a_random_part_is_what_torchvision_makes_of_the_same_box(tmp_path):
-    recipe = DataRecipe(photographs(tmp_path, (50, 40)), read_size=32, crop="resized")
+    recipe = DataRecipe(photographs(tmp_path, (50, 40)), image_size=32, crop="resized")
     data = open_data(recipe, quiet_progress)
     stream = Stream(data.source.train, recipe, 3, 32)
     numbers = [0.3, 0.6, 0.0, 0.0, 0.0] + [0.5] * 2 * ATTEMPTS
@@ -95,7 +95,7 @@ def test_a_random_part_is_what_torchvision_makes_of_the_same_box(tmp_path):
 
 def test_tests_see_the_middle_as_torchvision_takes_it(tmp_path):
     data = open_data(
-        DataRecipe(photographs(tmp_path), read_size=56, crop="resized", workers=0), quiet_progress
+        DataRecipe(photographs(tmp_path), image_size=56, crop="resized", workers=0), quiet_progress
     )
     (batch,) = data.test_batches(16, CPU)
     image = F.center_crop(F.resize(data.source.test.load(3), [64], antialias=True), [56])
@@ -110,7 +110,7 @@ def test_tests_see_the_middle_as_torchvision_takes_it(tmp_path):
 def test_the_share_of_a_test_image_that_is_seen(tmp_path, crop, share, larger, in_memory):
     recipe = DataRecipe(
         photographs(tmp_path, (32, 32) if in_memory else (60, 50)),
-        read_size=32,
+        image_size=32,
         crop=crop,
         crop_pct=share,
         in_memory=in_memory,
@@ -125,7 +125,7 @@ def test_the_share_of_a_test_image_that_is_seen(tmp_path, crop, share, larger, i
 
 
 def test_batches_do_not_depend_on_who_decodes_them(tmp_path, monkeypatch):
-    recipe = DataRecipe(photographs(tmp_path), read_size=32, crop="resized", flip=True, cutout=8)
+    recipe = DataRecipe(photographs(tmp_path), image_size=32, crop="resized", flip=True, cutout=8)
     two = list(loader_of(replace(recipe, workers=2)).batches(1))
     monkeypatch.setattr(decoding, "simplejpeg", None)
     none = list(loader_of(replace(recipe, workers=0)).batches(1))
@@ -137,7 +137,7 @@ def test_batches_do_not_depend_on_who_decodes_them(tmp_path, monkeypatch):
 def test_streamed_images_are_those_in_memory(tmp_path, views):
     name = image_folder(tmp_path, (10, 10))
     recipe = DataRecipe(
-        name, read_size=10, crop="pad", padding=2, flip=True, cutout=3, workers=0, cache=False
+        name, image_size=10, crop="pad", padding=2, flip=True, cutout=3, workers=0, cache=False
     )
     kept = loader_of(recipe, views)
     streamed = loader_of(
@@ -152,14 +152,14 @@ def test_streamed_images_are_those_in_memory(tmp_path, views):
     # Made several at a time, as on an accelerator, they are the same again.
     kept.ahead = 3
     for batch, other in zip(batches, kept.batches(0), strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(batch, other, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(batch[:3], other[:3], strict=True))
 
 
 def test_a_broken_file_is_named_by_the_loop_that_needs_it(tmp_path):
     name = photographs(tmp_path)
     broken = tmp_path / "train" / "a" / "4.jpg"
     broken.write_bytes(broken.read_bytes()[:3000])
-    recipe = DataRecipe(name, read_size=32, crop="resized", workers=2)
+    recipe = DataRecipe(name, image_size=32, crop="resized", workers=2)
     with pytest.raises(UserError, match=r"a/4.jpg: cannot be read as an image: .* truncated"):
         list(loader_of(recipe).batches(0))
     broken.unlink()
