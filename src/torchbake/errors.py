@@ -1,15 +1,15 @@
-"""What ends a command with one clear line, without a traceback."""
+"""Errors that end a command with one clear line, without a traceback, and their suggestions."""
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something the user can set right; the message says what is wrong, where, and what is not."""
+    """A mistake that the user can mend; the message says what is wrong and where."""
 
 
 class Stopped(Exception):
-    """The run was asked to stop, and has left a checkpoint to go on from."""
+    """The run was asked to stop, and wrote a checkpoint from which it can be resumed."""
 
 
 def find_nearest(given: str, known: Iterable[str], most: int) -> list[str]:

@@ -18,7 +18,7 @@ class Metrics:
 
     * `top1`, `top5`: percent of images whose label is (among the five) most probable.
     * `nll`: mean negative log-likelihood of the labels, in nats.
-    * `ece`: expected calibration error in percent, the mean distance of confidence and accuracy
+    * `ece`: expected calibration error in percent, the mean gap between confidence and accuracy
       over 15 equally wide bins of confidence (Guo et al., arXiv 1706.04599, equation 3).
     """
 
@@ -67,7 +67,7 @@ def evaluate(
     """The figures of `Metrics` for a model on batches.
 
     Args:
-        model: images to (features, logits); put into evaluation mode meanwhile.
+        model: images to (features, logits); it is in evaluation mode during the call.
         precision: of autocast; None for float32.
     """
     was_training = model.training

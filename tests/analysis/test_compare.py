@@ -101,7 +101,10 @@ def test_a_plan_names_variants_budgets_and_teachers(tmp_path):
         (["--methods", "bake,bake"], "--methods: names a method twice: bake,bake"),
         (["--methods", "bake:omega"], "--methods: expected KEY=VALUE in 'bake:omega'"),
         (["--methods", "kd"], "--methods: 'kd' needs a teacher: add cross-entropy"),
-        (["--methods", "dlb:data.mixup=1"], "data.mixup: method 'dlb' takes no mixed images"),
+        (
+            ["--methods", "dlb:data.mixup=1"],
+            "data.mixup: method 'dlb' cannot train on mixed images",
+        ),
         (["--budget", "many"], "--budget: expected 'images', 'anchors' or a number of images"),
         (["--budget", "anchors"], "in epochs of anchors these methods see different numbers"),
         (["digits/bake-paper"], "in epochs of anchors these methods see different numbers"),

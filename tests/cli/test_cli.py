@@ -83,7 +83,7 @@ def test_prints_the_whole_recipe(capsys):
         (["profile", "--stes", "3"], "unknown option --stes; did you mean '--steps'?"),
         (["profile", "--steps", "0"], "--steps: expected a number of at least 1"),
         (["profile", "--warmup", "-1"], "--warmup: expected a number of at least 0"),
-        (["profile", "--training.device", "cuda:7"], "'cuda:7' is not to be had here"),
+        (["profile", "--training.device", "cuda:7"], "'cuda:7' is not available here"),
         (["evaluate", "nowhere"], "nowhere is not a run folder: it has no recipe.yaml"),
     ],
 )

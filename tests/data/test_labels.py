@@ -74,7 +74,7 @@ HEADER = "index,file,given,label\n"
         (HEADER + "1,2,3\n", "row 2: expected 4 fields, found 3"),
         (HEADER + "-1,,0,1\n", "row 2: index: expected a number from 0 on, got '-1'"),
         (HEADER + "²,,0,1\n", "row 2: index: expected a number from 0 on, got '²'"),
-        (HEADER + "1,,0,1\n1,,0,2\n", "row 3: image 1 stands in the file twice"),
+        (HEADER + "1,,0,1\n1,,0,2\n", "row 3: image 1 is listed twice"),
         (HEADER + "300,,0,1\n", "image 300: there are 300 training images, numbered from 0"),
         (HEADER + "0,,1,2\n", "image 0: is '0' in the data, '1' in the file, which is of other"),
         (HEADER + "0,,0,ten\n", "image 0: label: there is no class 'ten'"),

@@ -84,8 +84,8 @@ def test_another_method_brings_its_own_settings():
         ("training.accumulate", "5", "^training.batch_size: 64 images in 5 part"),
         ("training.accumulate", "32", "each with room for groups"),
         ("optimizer.momentum", "0", "^optimizer.nesterov: needs optimizer.momentum above 0$"),
-        ("training.cuda_graphs", "true", "^training.cuda_graphs: needs training.compile, which "),
-        ("data.mean", "[0.5]", "^data.mean: give data.mean and data.std, or neither$"),
+        ("training.cuda_graphs", "true", "^training.cuda_graphs: needs training.compile: true"),
+        ("data.mean", "[0.5]", "^data.mean: give both data.mean and data.std, or neither$"),
     ],
 )
 def test_mistakes_are_named_with_their_path(key, value, message):
@@ -99,7 +99,7 @@ def test_impossible_combinations_are_refused():
         ([("schedule", "one-cycle"), ("schedule.warmup", "0.1")], "^schedule.warmup: must be 0"),
         (
             [("schedule.warmup_steps", "5"), ("schedule.warmup", "0.1")],
-            "warmup: give it or sch",
+            "warmup: give either this or sch",
         ),
         ([("data.crop", "resized"), ("data.in_memory", "true")], "data.in_memory"),
         ([("data.crop_pct", "1.1")], "^data.crop_pct: input should be less than or equal to 1"),

@@ -277,7 +277,7 @@ def test_all_schedules_and_tensorboard(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("training.device", "cuda:7"), "training.device: 'cuda:7' is not to be had here"),
+        (("training.device", "cuda:7"), "training.device: 'cuda:7' is not available here"),
         (("training.batch_size", "400"), "400 is more than the 300 training images"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a finished run's network makes of images: features, logits, and the pictures it saw."""
+"""Features and logits that a finished run's network gives for images, and their pictures."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ IN_MEMORY = 4 * 2**30
 
 
 class Outputs(NamedTuple):
-    """Of some images of a split, in the order asked for; float32, on the CPU."""
+    """Features and logits of images of a split, in the order asked for; float32, on the CPU."""
 
     indices: Int[Tensor, " n"]
     labels: Int[Tensor, " n"]
@@ -58,7 +58,7 @@ def _allocate(rows: int, columns: int) -> Tensor:
 def restore_pictures(
     opened: OpenedRun, split: Split, indices: Int[Tensor, " n"]
 ) -> UInt8[Tensor, "n ch h w"]:
-    """The images as the network is given them, in 256 shades."""
+    """The images as the network receives them, as 8-bit pixels."""
     mean, std = (
         torch.tensor(values, device=opened.device)[:, None, None]
         for values in (opened.data.mean, opened.data.std)

@@ -9,26 +9,26 @@ from ..errors import UserError, did_you_mean
 
 
 class Output(NamedTuple):
-    """What one forward gives: pooled features before the classifier, and class scores."""
+    """The result of a forward pass: pooled features before the classifier, and class scores."""
 
     features: Float[Tensor, "n d"]
     logits: Float[Tensor, "n c"]
 
 
 class Classifier(nn.Module):
-    """A network that gives its features beside its logits, from one forward.
+    """A network that returns its features along with its logits, from one forward pass.
 
     >>> model = Classifier(torchvision.models.resnet18(), classifier="fc")
     >>> features, logits = model(images)
 
-    The network itself is unchanged, `model.network` with its own parameter names. Say where its
-    features are, by the name of a layer as in `named_modules()`:
+    The network itself, `model.network`, is unchanged and keeps its parameter names. The features
+    are found by the name of a layer, as in `named_modules()`:
 
     Args:
         network: images (n, ch, h, w) to logits (n, c).
-        classifier: the last layer; what goes into it are the features.
-        features: or a layer whose output are the features; maps (n, d, h, w) are averaged over
-            their positions and tokens (n, t, d) over t.
+        classifier: the last layer, whose input serves as features.
+        features: a layer whose output serves as features instead; maps (n, d, h, w) are averaged
+            over their positions and tokens (n, t, d) over t.
 
     Raises:
         UserError: neither or both were named, or the network has no such layer. At the first

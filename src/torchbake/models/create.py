@@ -1,4 +1,4 @@
-"""Any classification network as one forward to (features, logits)."""
+"""Classification networks by name, whose forward pass returns (features, logits)."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def create_model(
         in_chans: channels of the images.
         image_size: height and width in pixels, with which the model is tried once.
         pretrained: load the weights that timm offers for it.
-        drop_rate: of timm's dropout before the classifier; the features are those behind it.
+        drop_rate: probability of timm's dropout before the classifier; features are taken after it.
         classifier, features: a layer's name (see `Classifier`); `list_models()` need none.
 
     Raises:
@@ -48,7 +48,7 @@ def create_model(
     hub = name.startswith(("hf-hub:", "hf_hub:"))
     own = ":" in name and not hub
     if (own or name in NETWORKS) and (pretrained or drop_rate):
-        raise UserError(f"model '{name}' is not timm's: it takes no pretrained and no drop_rate")
+        raise UserError(f"model '{name}' takes no pretrained and no drop_rate, which are timm's")
     try:
         if own:
             network = import_object(name, "model.name")(num_classes)

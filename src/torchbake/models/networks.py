@@ -1,6 +1,6 @@
-"""Networks that the literature uses and timm does not hold, most of them for small images.
+"""Networks that the literature uses and timm lacks, most of them for small images.
 
-Each ends in a linear layer, whose input are the pooled features.
+Each ends in a linear layer, whose input is the pooled features.
 """
 
 from collections import OrderedDict

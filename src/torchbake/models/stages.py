@@ -1,4 +1,4 @@
-"""What networks compute on the way: outputs of inner stages, and classifiers on top of them."""
+"""Outputs of a network's inner stages, and classifiers on top of them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -24,7 +24,7 @@ def find_stages(network: nn.Module, given: Sequence[str] | None = None) -> list[
         given: names of layers instead, as in `named_modules()`.
 
     Raises:
-        UserError: a layer that there is not, or a network that does not tell.
+        UserError: a layer that does not exist, or a network that does not tell its stages.
     """
     layers = dict(network.named_modules())
     for name in given or ():
@@ -103,7 +103,7 @@ def count_channels(maps: Tensor) -> int:
 
 
 class HeadOutput(NamedTuple):
-    """What a head makes of an inner stage."""
+    """The output of a head on an inner stage."""
 
     maps: Float[Tensor, "n ..."]
     features: Float[Tensor, "n d"]

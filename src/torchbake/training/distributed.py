@@ -14,7 +14,7 @@ from ..errors import UserError
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together, and the device it trains on."""
+    """This process's place among those that train together, and its device."""
 
     rank: int
     world_size: int
@@ -49,7 +49,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
 
 
 def prepare_device(name: str, local_rank: int) -> torch.device:
-    """`find_device`, made the process's current one, for training on images of one size."""
+    """Find the device and make it the process's current one, for training on images of one size."""
     device = find_device(name, local_rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -69,7 +69,7 @@ def find_device(name: str, local_rank: int) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"training.device: '{name}' is not to be had here: {reason}") from None
+        raise UserError(f"training.device: '{name}' is not available here: {reason}") from None
     return device
 
 

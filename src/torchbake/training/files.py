@@ -13,7 +13,7 @@ from ..errors import UserError
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values; the former file stays until the new one is on the disk."""
+    """Write tensors and plain values; the old file is kept until the new one is on the disk."""
     _replace(path, lambda temporary: torch.save(state, temporary))
 
 
@@ -22,7 +22,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{path}: not a checkpoint of torchbake's: {error}") from error
+        raise UserError(f"{path}: not a torchbake checkpoint: {error}") from error
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
@@ -52,7 +52,7 @@ def check_writable(folder: Path) -> None:
     if not existing.is_dir():
         raise UserError(f"{existing} is a file; expected a folder")
     if not os.access(existing, os.W_OK):
-        raise UserError(f"{existing}: nothing can be written to it")
+        raise UserError(f"{existing}: cannot be written to")
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

@@ -1,4 +1,4 @@
-"""Being asked to stop: a run ends behind its step, with a checkpoint."""
+"""Requests to stop: a run finishes its step and writes a checkpoint before it ends."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ from .distributed import Ranks
 
 @contextmanager
 def watch_stop_requests(ranks: Ranks) -> Iterator[Callable[[], bool]]:
-    """Whether SIGINT or SIGTERM came. Several ranks cannot stop at one step, and just end."""
+    """Whether SIGINT or SIGTERM came; several ranks cannot agree on a step, and just end."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""What a run tells: records for programs, lines and a progress bar for people."""
+"""The log of a run: records for programs, lines and a progress bar for people."""
 
 import json
 import time
@@ -41,7 +41,7 @@ class Log:
 
     @contextmanager
     def showing(self, step: int) -> Iterator[None]:
-        """Show the progress bar meanwhile, from this step on."""
+        """Show the progress bar while the block runs, starting from this step."""
         self._bar.update(self._task, completed=step)
         try:
             with self._bar:
@@ -63,7 +63,7 @@ class Log:
         self._bar.update(self._task, description="  ".join(filter(None, self._status.values())))
 
     def say(self, line: str, *, shown: bool = True) -> None:
-        """A line for train.log and the console; for a terminal only if `shown`."""
+        """Write a line to train.log and the console; to a terminal only if `shown`."""
         self._append(1, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
         if shown or not self.console.is_terminal:
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)

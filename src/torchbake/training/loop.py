@@ -38,8 +38,8 @@ def train(
     that was cut off and resumed on the CPU ends with the very same weights.
 
     Returns:
-        The figures of the last evaluation (see `evaluation.Metrics`), of the EMA with `ema_`
-        before their names, and `step`, `images` (seen) and `seconds` (of training).
+        The figures of the last evaluation (see `evaluation.Metrics`), those of the EMA named with
+        `ema_` in front, and `step`, `images` (seen) and `seconds` (of training).
 
     Raises:
         UserError: see `RunFolder.check` and `set_up`; or the loss is not finite.
@@ -131,7 +131,7 @@ def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log:
 
 
 def _check_finite(setup: Setup, state: State) -> None:
-    """The loss of a step tells nothing of the weights behind it, which are what is saved."""
+    """Raise UserError unless the weights are finite: a loss says nothing of the update after it."""
     if not all(bool(weight.isfinite().all()) for weight in setup.model.parameters()):
         raise _not_finite("the weights are not finite", state)
 
@@ -144,7 +144,7 @@ def _not_finite(what: str, state: State) -> UserError:
 
 
 def _evaluate(setup: Setup) -> dict[str, float]:
-    """The figures of the model on the test images, and of the EMA with `ema_` before."""
+    """Measure the model on the test images, and the EMA, whose figures are named `ema_…`."""
     figures: dict[str, float] = {}
     ranks, precision = setup.ranks, PRECISIONS[setup.recipe.training.precision]
     averaged = None if setup.average is None else setup.average.network
@@ -161,7 +161,7 @@ def _evaluate(setup: Setup) -> dict[str, float]:
 
 
 def _write_results(setup: Setup, run: RunFolder, state: State, final: dict[str, float]) -> None:
-    """The weights, with what is needed to use them, and the figures of the run."""
+    """Write the weights, what is needed to use them, and the figures of the run."""
     metadata = {
         "model": setup.recipe.model.name,
         "classes": json.dumps(setup.data.source.classes, ensure_ascii=False),

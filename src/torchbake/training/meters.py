@@ -1,4 +1,4 @@
-"""Figures of the training since the last record, kept on the device until they are read."""
+"""Figures of training since the last record, kept on the device until they are read."""
 
 import resource
 import sys
@@ -15,7 +15,7 @@ from .distributed import Ranks
 
 
 class Meters:
-    """Sums over the images of a few steps: the loss and its terms, and how many were right."""
+    """Sums over the images of a few steps: the loss and its terms, and the right predictions."""
 
     def __init__(self, ranks: Ranks) -> None:
         self.ranks = ranks
@@ -24,7 +24,7 @@ class Meters:
         self.started = time.perf_counter()
 
     def add(self, step: Step, labels: Int[Tensor, " n"]) -> None:
-        """Count one step of this rank's."""
+        """Add one step of this rank."""
         n = len(labels)
         own = labels if step.labels is None else step.labels
         right = (step.logits.detach().argmax(dim=1) == own).float().mean()
@@ -56,9 +56,9 @@ class Meters:
 
 
 class ForwardCounter:
-    """Counts the images that go through networks, with or without gradient.
+    """Counts the images that pass through networks, with or without gradient.
 
-    It counts on the device, so that nobody waits for it and a compiled step can do so, too.
+    It counts on the device, which needs no synchronisation and works in a compiled step.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -81,7 +81,7 @@ class ForwardCounter:
 
 
 def read_peak_memory(device: torch.device) -> int:
-    """Bytes that this process has held at most: on a GPU of tensors there, else of everything."""
+    """The most bytes that this process has used: on a GPU those of its tensors, else all memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

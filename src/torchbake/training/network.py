@@ -29,8 +29,8 @@ def make_model(
     """The recipe's network for this data set, freshly initialised from the recipe's seed.
 
     Args:
-        pretrained: take timm's weights if the recipe says so.
-        number: another one has other initial weights.
+        pretrained: load timm's weights if the recipe asks for them.
+        number: a different number gives different initial weights.
     """
     torch.manual_seed(derive_seed("model", recipe.seed, *[number] * bool(number)))
     return create_model(
@@ -49,7 +49,7 @@ def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
     """The network of a finished run, for a data set of the same classes.
 
     Args:
-        ema: with the average of the weights.
+        ema: load the moving average of the weights.
 
     Raises:
         UserError: no run folder, no weights in it, or weights of another network or other classes.
@@ -76,7 +76,7 @@ def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
 def compile_step(
     method: Method, wrapped: nn.Module, recipe: TrainingRecipe
 ) -> Callable[[Batch], Step]:
-    """One step's forward, `method(wrapped, batch)`, as one graph where it is to be compiled."""
+    """The forward pass of a step, `method(wrapped, batch)`, compiled as one graph if asked for."""
 
     def compute(batch: Batch) -> Step:
         return method(wrapped, batch)

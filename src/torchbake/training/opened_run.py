@@ -27,7 +27,7 @@ class OpenedRun(NamedTuple):
 
     @property
     def precision(self) -> torch.dtype | None:
-        """What the forward pass is computed in; None for float32."""
+        """The number format of the forward pass; None for float32."""
         return PRECISIONS[self.recipe.training.precision]
 
 
@@ -42,7 +42,7 @@ def open_run(
     """Open the finished run in `folder`.
 
     Args:
-        ema: with the average of the weights.
+        ema: use the moving average of the weights.
         data_name, device_name: in place of the recipe's `data.name` and `training.device`; other
             data have their own labels.
 

@@ -1,4 +1,4 @@
-"""Recipes as YAML: shipped ones, files of one's own that extend them, and dotted overrides."""
+"""Recipes as YAML: those shipped, a user's files that extend them, and dotted overrides."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
-    """A recipe by its shipped name or its file's path, with dotted overrides applied in turn.
+    """Load a recipe by its shipped name or its file's path, and apply dotted overrides.
 
     Args:
         name: such as `digits/bake`, or the path of a YAML file.
         overrides: pairs such as ("optimizer.lr", "0.1"); the value is read as YAML. A section's
             own name stands for its `name` key, ("method", "cross-entropy"), and goes first.
 
-    A description says which data, model and method a recipe is of: where an override, or a file
-    that extends the recipe, names others and gives no description of its own, there is none.
+    A description belongs to a recipe's data, model and method. If an override or a file that
+    extends the recipe names another of these and gives no description, the recipe has none.
 
     Raises:
         UserError: an unknown name or key, a wrong type or value, an impossible combination.
@@ -193,24 +193,25 @@ def _check_combinations(recipe: Recipe, method: "Method") -> None:
         if getattr(data, key) and not method.mixes:
             able = ", ".join(name for name, kind in METHODS.items() if kind.mixes)
             raise UserError(
-                f"data.{key}: method '{recipe.method['name']}' takes no mixed images; {able} do"
+                f"data.{key}: method '{recipe.method['name']}' cannot train on mixed images; "
+                f"{able} can"
             )
     for key in ("warmup_steps", "warmup"):
         if schedule.name == "one-cycle" and getattr(schedule, key):
             raise UserError(f"schedule.{key}: must be 0 for one-cycle, which rises by itself")
     if schedule.warmup_steps and schedule.warmup:
-        raise UserError("schedule.warmup: give it or schedule.warmup_steps, not both")
+        raise UserError("schedule.warmup: give either this or schedule.warmup_steps")
     optimizer = recipe.optimizer
     if optimizer.name == "sgd" and optimizer.nesterov and not optimizer.momentum:
         raise UserError("optimizer.nesterov: needs optimizer.momentum above 0")
     if data.crop == "resized" and data.in_memory:
         raise UserError(
-            "data.in_memory: true does not go with data.crop: resized, which works image by image"
+            "data.in_memory: cannot be true with data.crop: resized, which decodes each image anew"
         )
     if (data.mean is None) != (data.std is None):
-        raise UserError("data.mean: give data.mean and data.std, or neither")
+        raise UserError("data.mean: give both data.mean and data.std, or neither")
     if training.cuda_graphs and not training.compile:
-        raise UserError("training.cuda_graphs: needs training.compile, which does the recording")
+        raise UserError("training.cuda_graphs: needs training.compile: true")
     if training.cuda_graphs and training.accumulate > 1:
         # Replaying a graph overwrites the gradients that the last part left in its memory.
         raise UserError("training.cuda_graphs: needs training.accumulate 1")

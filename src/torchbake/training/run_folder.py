@@ -1,4 +1,4 @@
-"""The folder in which a run keeps everything: created, refused, continued or replaced."""
+"""The folder of a run: created, refused, continued or replaced."""
 
 import json
 import shutil
@@ -46,11 +46,11 @@ class RunFolder:
         self.report = path / "report.html"
 
     def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
-        """Whether a run of this recipe may use the folder; changes nothing.
+        """Check that a run of this recipe may use the folder; changes nothing.
 
         Raises:
-            UserError: it exists, and neither `resume` nor `overwrite` was asked for; it is no run
-                folder; or it is a run of another recipe.
+            UserError: it exists and neither `resume` nor `overwrite` is set, it is not a run
+                folder, or it holds a run of another recipe.
         """
         if resume and overwrite:
             raise UserError("--resume and --overwrite exclude each other")
@@ -111,7 +111,7 @@ class RunFolder:
         return records
 
     def forget_after(self, step: int) -> None:
-        """Drop the records of steps that the checkpoint does not hold: they will come again."""
+        """Drop the records of steps after the checkpoint, which will be trained again."""
         kept = [record for record in self.read_metrics() if record["step"] <= step]
         write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
 
@@ -131,8 +131,8 @@ class RunFolder:
             return
         if read_label_text(labels) != read_label_text(self.labels):
             raise UserError(
-                f"{labels} has changed since this run began: go on without it, from the run's own "
-                f"copy, with --data.labels {self.labels}"
+                f"{labels} has changed since this run began: continue with the run's own "
+                f"copy, --data.labels {self.labels}"
             )
 
 

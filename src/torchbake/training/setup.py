@@ -1,4 +1,4 @@
-"""All that a run works with, made from its recipe, and what of it a checkpoint holds."""
+"""Everything that a run works with, made from its recipe, and its state in a checkpoint."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -31,7 +31,7 @@ from .run_folder import RunFolder
 
 @dataclass
 class State:
-    """Where a run is: all that is needed beside tensors to go on."""
+    """How far a run has come: what is needed beside the tensors to continue it."""
 
     step: int = 0  # updates done
     images: int = 0  # seen, over all ranks
@@ -72,7 +72,7 @@ class Setup:
     teacher_images: int
 
     def checkpoint(self, state: State) -> dict[str, Any]:
-        """All that the steps to come depend on; all ranks must ask for it."""
+        """Everything that later steps depend on; all ranks must call this together."""
         method = self.method.state_dict()
         for name in self.method.rank_rows:
             method[name] = gather_rows(method[name])
@@ -86,7 +86,7 @@ class Setup:
         }
 
     def load_checkpoint(self, saved: dict[str, Any]) -> State:
-        """Take over what `checkpoint` returned."""
+        """Restore what `checkpoint` returned."""
         self.model.load_state_dict(saved["model"])
         for name in self.method.rank_rows:
             saved["method"][name] = saved["method"][name].chunk(self.ranks.world_size)[
@@ -101,7 +101,7 @@ class Setup:
 
 
 def set_up(recipe: Recipe, data: Data, ranks: Ranks) -> Setup:
-    """All that a run works with, at its beginning.
+    """Make everything that a run works with, as it is before the first step.
 
     Raises:
         UserError: a model that cannot be made, or a batch that the ranks cannot share evenly.
@@ -114,9 +114,9 @@ def set_up(recipe: Recipe, data: Data, ranks: Ranks) -> Setup:
     cut = piece % group if ranks.world_size > 1 or training.accumulate > 1 else 0
     if rest or uneven or cut or piece < group:
         raise UserError(
-            f"training.batch_size: {training.batch_size} images cannot be shared by "
+            f"training.batch_size: {training.batch_size} images cannot be divided among "
             f"{ranks.world_size} ranks in {training.accumulate} part(s) each so that all have "
-            f"equally many whole groups of {group} images (method.partners + 1)"
+            f"the same number of whole groups of {group} images (method.partners + 1)"
         )
     labels = data.source.train.labels
     if len(labels) < training.batch_size:

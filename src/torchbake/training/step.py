@@ -62,7 +62,7 @@ def update(
 
 
 def _prepare(setup: Setup, piece: Batch, number: int, index: int) -> Batch:
-    """The piece as the method takes it: mixed if the recipe says so, in type and memory format."""
+    """The piece as the method takes it: mixed if asked for, in the right type and memory format."""
     recipe = setup.recipe
     images, mixed = piece.images, None
     if recipe.data.mixup or recipe.data.cutmix:

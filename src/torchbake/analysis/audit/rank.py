@@ -1,4 +1,4 @@
-"""A finished run's training images, those first whose labels the others contradict."""
+"""Rank a finished run's training images by how strongly others contradict their labels."""
 
 import csv
 import io
@@ -76,7 +76,7 @@ class Audit(NamedTuple):
 
 
 def audit_run(opened: OpenedRun, *, ema: bool, rounds: int, seed: int, console: Console) -> Audit:
-    """Look at all training images of a run, as they are, and rank them.
+    """Rank all training images of a run, without augmentation.
 
     Raises:
         UserError: the network's outputs are not finite numbers.

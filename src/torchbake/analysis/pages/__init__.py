@@ -1,1 +1,1 @@
-"""HTML pages: report and inspector."""
+"""HTML pages: the report and the inspector."""

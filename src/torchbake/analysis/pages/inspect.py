@@ -1,4 +1,4 @@
-"""Who teaches whom in a batch, as data for a page that recomputes the targets itself."""
+"""A page of who teaches whom in a batch, which recomputes the targets itself."""
 
 import base64
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def find_bake(recipe: Recipe) -> BAKE:
 
 
 def make_remark(recipe: Recipe) -> str:
-    """What is to be said of targets that the page recomputes but the run was not taught; or ""."""
+    """A remark if the page's targets are not those that the run was taught, else ""."""
     method = make_method(recipe.method)
     if not isinstance(method, BAKE):
         return NOT_BAKE
@@ -97,15 +97,15 @@ def inspect_batch(
     settings: Settings,
     side: int = 48,
 ) -> dict[str, Any]:
-    """What the page is given: logits and similarities as float32, pictures, names and settings.
+    """The data of the page: logits and similarities as float32, pictures, names and settings.
 
     Images are sorted by class: that of their label, or of the prediction where they have none.
     Only the similarities above the diagonal are there, row by row.
 
     Args:
         outputs: of n images; a label of `UNLABELLED` is none.
-        names: of the images.
-        side: pixels to which pictures are limited.
+        names: names of the images.
+        side: largest height and width of a picture in pixels.
     """
     labels = outputs.labels
     groups = torch.where(labels == UNLABELLED, outputs.logits.argmax(dim=1), labels)
@@ -144,8 +144,8 @@ def write_inspection(
 
     Args:
         images: the folder (see `find_images`).
-        size: images at most, but a class group at least.
-        ema: look with the average of the weights.
+        size: largest number of images; a batch has at least one class group.
+        ema: use the moving average of the weights.
 
     Returns:
         What the user should know: pictures that were left out, and why.

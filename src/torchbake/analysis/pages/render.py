@@ -1,4 +1,4 @@
-"""Pages that need nothing but themselves."""
+"""Pages that are one HTML file each, without any other files."""
 
 import re
 from typing import Any
@@ -8,9 +8,9 @@ from markupsafe import Markup, escape
 
 
 def render(template: str, **values: Any) -> str:
-    """A page of `templates/`; what it is given is shown as text, never as HTML.
+    """Fill in a page of `templates/`; values are shown as text, never as HTML.
 
-    Of a file's name that is not Unicode, what cannot be shown becomes a question mark.
+    Characters of a file's name that are not Unicode become question marks.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("torchbake.analysis.pages"),

@@ -55,12 +55,12 @@ def write_report(
 ) -> list[str]:
     """Write one page of these runs; details are of the first.
 
-    What the network and its data set tell is left out where they cannot be had, such as of a run
-    that is not finished.
+    Parts that need the network or its data set are left out where these are not available, as for
+    a run that is not finished.
 
     Args:
-        size: pictures in the inspector.
-        device_name: in place of the recipe's `training.device`.
+        size: number of pictures in the inspector.
+        device_name: device to use instead of the recipe's `training.device`.
         baseline: the variant that others are measured against (see `find_baseline`).
 
     Returns:
@@ -131,7 +131,7 @@ def _environment_text(run: RunFolder) -> str:
 
 
 def _charts(variants: list[str], records: list[list[dict[str, Any]]]) -> list[charts.Chart]:
-    """One of each figure that the runs have recorded."""
+    """A chart of each quantity that the runs have recorded."""
     trained = [[r for r in run if r["kind"] == "train"] for run in records]
     terms = dict.fromkeys(
         ("train", key)
@@ -186,7 +186,7 @@ def _figures(run: RunFolder, records: list[dict[str, Any]]) -> list[tuple[str, s
 
 
 def _axis(rows: list[Row]) -> list[charts.Tick]:
-    """Of top-1 with its errors, in percent of the width."""
+    """Ticks of the axis of top-1 with its errors, in percent of the width."""
     if not rows:
         return []
     ends = [row.top1[0] + sign * _error(row) for row in rows for sign in (-1, 1)]

@@ -25,7 +25,7 @@ class Sprite(NamedTuple):
 
 
 def make_sprite(pictures: UInt8[Tensor, "n ch size size"], side: int = 64) -> Sprite:
-    """All pictures in one, made smaller where they are larger than `side` pixels."""
+    """All pictures in one image, scaled down if they are larger than `side` pixels."""
     if pictures.shape[2] > side:
         from torchvision.transforms.v2 import functional as F
 

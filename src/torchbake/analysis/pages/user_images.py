@@ -1,4 +1,4 @@
-"""A user's own pictures, in a folder, for a trained network to look at."""
+"""A user's own pictures in a folder, to be shown to a trained network."""
 
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ UNLABELLED = -1
 
 
 class OwnImages(NamedTuple):
-    """Pictures that can be read, what to call them, and what is wrong with the others."""
+    """Pictures that can be read, their names, and what is wrong with the others."""
 
     split: Split
     names: list[str]
@@ -24,10 +24,10 @@ class OwnImages(NamedTuple):
 def find_images(folder: Path, classes: list[str], channels: int, limit: int) -> OwnImages:
     """The pictures of a folder and those below it.
 
-    A picture below a folder that is named as a class is labelled by it, others have no label.
+    A picture below a folder that is named like a class has that label; others have none.
 
     Args:
-        limit: if there are more, so many evenly spread over them.
+        limit: largest number of pictures; of more, these are evenly spread over them.
 
     Raises:
         UserError: no such folder, or no picture in it that can be read.

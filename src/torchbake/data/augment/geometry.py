@@ -23,7 +23,7 @@ def choose_crop_share(recipe: DataRecipe) -> float:
 def crop_middle(
     pixels: UInt8[Tensor, "*n ch h w"], size: int, share: float
 ) -> UInt8[Tensor, "*n ch size size"]:
-    """The middle square of images, of which it has this share of the shorter side, resized."""
+    """The central square of images, with this share of the shorter side, resized."""
     from torchvision.transforms.v2 import functional as F
 
     return F.center_crop(F.resize(pixels, [round(size / share)], antialias=True), [size])
@@ -68,7 +68,7 @@ def scale_box(
 def shift_and_flip(
     pixels: UInt8[Tensor, "n ch h w"], recipe: DataRecipe, random: Float[Tensor, "n numbers"]
 ) -> UInt8[Tensor, "n ch h w"]:
-    """Shifted and flipped, each image by its own random numbers; what a shift uncovers is black.
+    """Shift and flip each image by its own random numbers; a shift fills the border with black.
 
     Args:
         random: see `draw_geometry`.

@@ -58,8 +58,8 @@ def make_cifar_opener(name: str) -> Callable[[str, "DataRecipe"], Source]:
             except Exception as error:
                 raise UserError(
                     f"{recipe.name}: neither found in '{recipe.folder}' (data.folder) nor "
-                    f"downloaded: {str(error) or type(error).__name__}; Parquet files of it serve, "
-                    "too: data.name parquet:GLOB"
+                    f"downloaded: {str(error) or type(error).__name__}; you can use Parquet files "
+                    "of it instead: data.name parquet:GLOB"
                 ) from error
             pixels = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
             splits.append(make_array_split(pixels, torch.tensor(dataset.targets), recipe))

@@ -1,4 +1,4 @@
-"""Labels set right by hand: a file that says which training images are what, or are left out."""
+"""Labels corrected by hand: a file of training images with their right classes, or left out."""
 
 import csv
 import io
@@ -57,7 +57,7 @@ def read_labels(path: Path) -> list[Correction]:
             raise UserError(f"{where}: index: expected a number from 0 on, got '{row[0]}'")
         index = int(row[0])
         if index in corrections:
-            raise UserError(f"{where}: image {index} stands in the file twice")
+            raise UserError(f"{where}: image {index} is listed twice")
         corrections[index] = Correction(index, *row[1:])
     return list(corrections.values())
 
@@ -89,7 +89,7 @@ def check_names(classes: Sequence[str]) -> None:
     """Raise UserError for a class that a labels file cannot tell from an image to be left out."""
     if "" in classes:
         raise UserError(
-            "data.labels: a class of the data has an empty name, which means to leave out"
+            "data.labels: a class of the data has an empty name, which would mean 'left out'"
         )
 
 
@@ -102,8 +102,8 @@ def correct_labels(
         path: of their file, for messages.
 
     Raises:
-        UserError: an image that the data has not, or has with another label or name; an unknown
-            class; one without a name; or a class that is left without an image.
+        UserError: an image that is not in the data, or there under another label or name; a class
+            that is unknown, has no name, or would be left without an image.
     """
     train, classes = source.train, source.classes
     check_names(classes)

@@ -116,7 +116,7 @@ def _read_split(
 def _read_row(table: Any, column: str, name: str, index: int) -> Encoded:
     record = table[index][column]
     if record is None:
-        raise UserError(f"{name}: image {index}: there is none")
+        raise UserError(f"{name}: image {index} is missing")
     if record["bytes"] is None:
         return read_file(record["path"])
     return Encoded(record["bytes"], f"{name}: image {index}")
