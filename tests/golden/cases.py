@@ -46,6 +46,7 @@ def on_digits_with(settings, folder):
 VARIATIONS = {
     "anchors": {"training.epoch": "anchors", "method.omega": "0.9"},
     "all-kept": {
+        "method": "bake-variants",
         "method.memory": "100",
         "method.ema_decay": "0.9",
         "method.label_share": "0.2",
