@@ -13,7 +13,8 @@ from helpers.images import quiet_progress
 from helpers.processes import run
 from helpers.training_runs import QUIET
 
-from torchbake import analysis, bake_targets
+from torchbake import bake_targets
+from torchbake.analysis.audit import score
 from torchbake.analysis.audit.page import make_page
 from torchbake.analysis.audit.rank import COLUMNS, audit_run, make_corrections, write_audit
 from torchbake.analysis.audit.score import find_nearest, measure_ranking, score_labels
@@ -98,7 +99,7 @@ def test_settings_out_of_range_are_refused():
 
 @pytest.mark.parametrize("at_once", [7, 100])
 def test_nearest_are_those_with_the_highest_cosines(monkeypatch, at_once):
-    monkeypatch.setattr(analysis.suspicion, "AT_ONCE", at_once)
+    monkeypatch.setattr(score, "AT_ONCE", at_once)
     _, features, _ = outputs(30)
     rows = torch.tensor([3, 0, 29])
     found = find_nearest(features.float(), rows, 4)
@@ -281,7 +282,7 @@ def test_a_mistake_is_one_clear_line(noisy_run, tmp_path, monkeypatch, capsys, a
 def test_where_nothing_can_be_written_is_told_before_the_images_are_looked_at(
     noisy_run, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("torchbake.training.evaluate.open_run", None)
+    monkeypatch.setattr("torchbake.training.opened_run.open_run", None)
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit):
         main(["audit", str(noisy_run), "--out", str(tmp_path / "file")])

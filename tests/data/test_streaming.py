@@ -8,6 +8,7 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
 from torchbake.data.augment.geometry import ATTEMPTS, NUMBERS, draw_box
+from torchbake.data.loading import streaming
 from torchbake.data.loading.open_data import open_data
 from torchbake.data.loading.streaming import Key, Stream
 from torchbake.data.sources import decoding
@@ -70,10 +71,12 @@ def test_a_part_is_decoded_at_a_smaller_scale_and_looks_the_same(tmp_path, monke
         used.append(reduction)
         return decode(content, channels, name, reduction)
 
-    monkeypatch.setattr("torchbake.data.streaming.decode", noted)
+    monkeypatch.setattr(streaming, "decode", noted)
     fast = stream[key].int()
     assert {4, 8} <= set(used) <= {1, 2, 4, 8}
-    monkeypatch.setattr("torchbake.data.streaming.decode", lambda c, n, name, r: decode(c, n, name))
+    monkeypatch.setattr(
+        "torchbake.data.loading.streaming.decode", lambda c, n, name, r: decode(c, n, name)
+    )
     whole = stream[key].int()
     assert (fast - whole).abs().float().mean() < 2
     assert (fast - whole.flip(3)).abs().float().mean() > 8  # what it is when it is not the same

@@ -72,7 +72,7 @@ def test_a_matrix_too_large_to_hold_is_made_in_blocks(monkeypatch, affinity_temp
         return weights(rows, *arguments)
 
     monkeypatch.setattr(affinity, "HELD", 30 * 100)
-    monkeypatch.setattr(affinity, "weights", watched)
+    monkeypatch.setattr(affinity, "weigh_pairs", watched)
     targets = bake_targets(logits, features, solver="fixed_point", **setting)
     expected = reference_targets(logits, features, **setting)
     torch.testing.assert_close(targets.double(), expected, rtol=0, atol=1e-6)

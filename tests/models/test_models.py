@@ -80,7 +80,9 @@ def test_a_network_of_ones_own_says_where_its_features_are():
 
 
 def test_a_network_of_ones_own_by_import_path(monkeypatch):
-    monkeypatch.setattr("torchbake.models._imported", lambda name: lambda num_classes: Own())
+    monkeypatch.setattr(
+        "torchbake.models.create._import_object", lambda name: lambda num_classes: Own()
+    )
     model = create_model("nets:Own", 4, image_size=8, classifier="head")
     assert model(torch.randn(1, 3, 8, 8)).features.shape == (1, 6)
     with pytest.raises(UserError, match="name its classifier or features layer"):
@@ -126,7 +128,8 @@ def test_compiles_as_one_graph(tmp_path):
     run_python(
         """
         import torch
-        from torchbake.models.create import create_model
+        from torchbake.models import create
+from torchbake.models.create import create_model
         model, images = create_model("resnet20", 10, image_size=32), torch.randn(2, 3, 32, 32)
         compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
         torch.testing.assert_close(compiled(images), model(images))
