@@ -139,7 +139,7 @@ def test_packing_that_is_cut_off_leaves_nothing_at_its_place(tmp_path, number):
     content = (tmp_path / "data" / "train" / "a" / "0.jpg").read_bytes()
     for copy in range(800):
         (tmp_path / "data" / "train" / "a" / f"copy{copy}.jpg").write_bytes(content)
-    code = "import sys; from torchbake.cli import main; main(sys.argv[1:])"
+    code = "import sys; from torchbake.cli.main import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", code, "pack", name, "out", "--data.workers", "2"]
     process = subprocess.Popen(
         command,
@@ -177,7 +177,7 @@ def test_packing_that_is_cut_off_leaves_nothing_at_its_place(tmp_path, number):
     ("arguments", "message"),
     [
         ("pack data out --quality 99", "--quality: expected a number from 1 to 95"),
-        ("pack data out --short-side 0", "--short-side: expected a number of pixels from 1 on"),
+        ("pack data out --short-side 0", "--short-side: expected a number of at least 1"),
         ("pack nowhere out", "data.name: unknown data set 'nowhere'"),
         ("pack imagefolder:nowhere out", "there is no folder nowhere"),
         (
