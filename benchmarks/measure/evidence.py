@@ -28,6 +28,7 @@ from rich.console import Console
 from torchbake.analysis.compare.figures import read_runs
 from torchbake.analysis.compare.plan import Run, plan_runs
 from torchbake.analysis.compare.run import run_missing
+from torchbake.analysis.pages.report import write_report
 from torchbake.errors import Stopped, UserError
 
 RESULTS = Path(__file__).parents[2] / "results" / "evidence.json"
@@ -67,6 +68,7 @@ def main() -> None:
             options.runs,
             options.jobs,
             Console(),
+            write_report,
             keep,
         )
     except (Stopped, UserError) as stop:

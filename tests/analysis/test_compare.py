@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from helpers.processes import run
@@ -16,6 +19,7 @@ from helpers.training_runs import same, weights
 from torchbake.analysis.compare.figures import compare_runs, read_runs
 from torchbake.analysis.compare.plan import plan_runs
 from torchbake.analysis.compare.tables import format_comparison
+from torchbake.analysis.pages.scatter import draw_comparison
 from torchbake.cli.main import main
 from torchbake.errors import UserError
 from torchbake.training.run_folder import RunFolder
@@ -56,6 +60,23 @@ def test_means_errors_and_the_paired_test():
     assert bake.forwards_per_image == 2
     one = compare_runs(records[:1], None, unequal=False)[0]
     assert "80.00 |" in format_comparison([one], "last")
+
+
+@pytest.mark.parametrize("number", [1, 3, 40])
+def test_in_the_picture_every_name_has_room(number):
+    records = [record(f"kd:a={k}", s, 80.0 + 0.02 * s) for k in range(number) for s in range(2)]
+    rows = compare_runs(records, None, unequal=False)
+    svg = ElementTree.fromstring(draw_comparison(rows))
+    texts = [element for element in svg.iter() if element.tag.endswith("text")]
+    names = [text for text in texts if (text.text or "").startswith("kd")]
+    assert len(names) == number
+    heights = [float(name.get("y")) for name in names]
+    assert all(below - above > 17 for above, below in pairwise(heights))
+    assert 10 < heights[0] <= heights[-1] < float(svg.get("height"))
+    assert max(float(name.get("x")) for name in names) + 50 < float(svg.get("width"))
+    assert {"seconds of training", "top-1 % (the axis starts at 80)"} <= {t.text for t in texts}
+    points = [element for element in svg.iter() if element.tag.endswith("circle")]
+    assert "80.01 ± 0.01 %, 4.0 ± 0.0 s" in points[0][0].text
 
 
 def test_other_budgets_are_refused_or_marked():
@@ -122,12 +143,21 @@ def test_mistakes_are_one_clear_line(tmp_path, monkeypatch, capsys, arguments, m
     assert "\n" not in line
 
 
+def running_with(setting):
+    """The processes whose environment has the setting (Linux only; elsewhere none is found)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            found += [path.parent.name] if setting.encode() in path.read_bytes() else []
+    return found
+
+
 def test_killed_half_way_it_finishes_what_is_missing(tmp_path):
     """A real kill -9 of the comparison, which takes the run at work with it."""
     settings = ["--training.epochs", "20", "--training.checkpoint_every", "9"]
     options = ["--methods", "bake,dlb,kd,cross-entropy", "--seeds", "2", "--out", "runs"]
     command = [*COMPARE, "digits/bake", *settings, *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCHBAKE_TEST": str(tmp_path)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
     cut = tmp_path / "runs" / "dlb-seed0"
     while not (cut / "checkpoints" / "last.pt").exists():
@@ -142,6 +172,10 @@ def test_killed_half_way_it_finishes_what_is_missing(tmp_path):
     time.sleep(2)
     assert (cut / "metrics.jsonl").read_text() == told  # nobody goes on with it
     assert not (cut / "result.json").exists()
+    deadline = time.monotonic() + 60
+    while still_running := running_with(f"TORCHBAKE_TEST={tmp_path}"):
+        assert time.monotonic() < deadline, still_running
+        time.sleep(0.1)
 
     printed = run(command, tmp_path)
     assert "1 of 8 runs are finished already" in printed

@@ -6,21 +6,31 @@ import sys
 import time
 from collections import Counter
 from functools import partial
-from types import SimpleNamespace
+from itertools import groupby
+from xml.etree import ElementTree
 
 import pytest
 import torch
 from helpers.processes import run
 from helpers.training_runs import QUIET, recipe, same, weights
 from torch import nn
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile
 
-from torchbake.analysis.profile.measure import measure, write_trace
-from torchbake.analysis.profile.phases import END, PHASES, Timeline, trace_forwards
-from torchbake.analysis.profile.tables import check_folder, format_profile, summarise, write_profile
+from torchbake.analysis.profile.measure import Profile, measure, write_trace
+from torchbake.analysis.profile.phases import PHASES, label_forwards, read_phases
+from torchbake.analysis.profile.summary import (
+    check_folder,
+    format_profile,
+    summarise,
+    write_profile,
+)
 from torchbake.cli.main import main
 from torchbake.data.loading.train_loader import TrainLoader
 from torchbake.errors import UserError
 from torchbake.methods import METHODS, Method, Step
+from torchbake.training import labels
 from torchbake.training.loop import train
 
 
@@ -42,7 +52,9 @@ def test_phases_are_the_whole_step(teacher, name):
     settings, times, _ = measured(*own, steps=5)
     assert all(step.keys() == set(PHASES) for step in times.steps)
     assert all(value > 0 for step in times.steps for value in step.values())
-    assert len(times.steps) == len(times.bare) == 5
+    assert len(times.steps) == len(times.recorded) == len(times.bare) == 5
+    shares = [sum(p.values()) / t for p, t in zip(times.steps, times.recorded, strict=True)]
+    assert 0.8 < sorted(shares)[2] <= max(shares) <= 1
     assert times.host == times.steps  # on the CPU there is but one clock
     summary = json.loads(json.dumps(summarise(settings, times)))
     *phases, whole = summary["phases"].values()
@@ -107,42 +119,87 @@ def test_each_phase_has_its_own_time(monkeypatch):
         assert bare >= 400
 
 
+def recorded(work):
+    """Events of torch.profiler while something is done."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        work()
+    return profiler.events()
+
+
 def test_a_network_in_a_network_is_one_forward():
     inner = nn.Linear(2, 2)
     outer = nn.Sequential(inner, nn.ReLU())
-    entered = []
-    with trace_forwards([outer, inner], entered.append):
+
+    def work():
+        with label_forwards([outer, inner]):
+            outer(torch.zeros(1, 2))
+            inner(torch.zeros(1, 2))
         outer(torch.zeros(1, 2))
-        inner(torch.zeros(1, 2))
-    outer(torch.zeros(1, 2))
-    assert entered == ["forward", "target"] * 2
+
+    names = Counter(event.name for event in recorded(work))
+    assert names["torchbake.forward"] == 2
+    assert names["aten::linear"] == 3
 
 
-def test_a_gpu_is_waited_for_once(monkeypatch):
-    """Marks in its queue, whose clock is another one than the host's."""
-    clock = iter([0.0, 5.0, 7.0, 8.0, 20.0, 21.0, 29.0])
-    waits = []
+def test_labels_cost_nothing_while_nobody_profiles(monkeypatch):
+    def forbidden(name):
+        raise AssertionError(name)
 
-    class Event:
-        def __init__(self, enable_timing):
-            assert enable_timing
+    monkeypatch.setattr(labels, "record_function", forbidden)
+    with labels.label("backward"):
+        pass
+    assert list(labels.label_waits(iter([]))) == []
+    with pytest.raises(AssertionError, match=r"torchbake\.backward"):
+        recorded(lambda: labels.label("backward"))
 
-        def record(self):
-            self.at = next(clock)
 
-        def elapsed_time(self, other):
-            assert waits
-            return other.at - self.at
+def event(name, start, end, kernels=(), device="CPU"):
+    """As FunctionEvent, with what an accelerator was asked for: (name, microseconds)."""
+    made = FunctionEvent(
+        id=0,
+        name=name,
+        thread=0,
+        start_us=float(start),
+        end_us=float(end),
+        device_type=getattr(DeviceType, device),
+        is_user_annotation=name.startswith("torchbake."),
+    )
+    for kernel, took in kernels:
+        made.append_kernel(kernel, 0, float(took))
+    return made
 
-    queue = SimpleNamespace(Event=Event, synchronize=lambda: waits.append(1))
-    monkeypatch.setattr(torch, "get_device_module", lambda device: queue)
-    timeline = Timeline(torch.device("cuda"))
-    for phase in ("data", "forward", "data", END, "data", "forward", END):
-        timeline.enter(phase)
-    device, host = timeline.steps()
-    assert device == [{"data": 6.0, "forward": 2.0}, {"data": 1.0, "forward": 8.0}]
-    assert [step.keys() for step in host] == [step.keys() for step in device]
-    assert len(waits) == 1
+
+def test_work_of_a_gpu_is_counted_where_it_is_asked_for():
+    """Later than that, by another thread, or beside a copy of the label on the GPU's side."""
+    host, device = read_phases(
+        [
+            event("torchbake.step", 0, 1000),
+            event("torchbake.method", 100, 500, [("torchbake.method", 5000)]),
+            event("torchbake.method", 900, 5900, device="CUDA"),
+            event("torchbake.forward", 150, 350),
+            event("aten::conv2d", 200, 250, [("conv", 3000), ("bias", 500)]),
+            event("aten::softmax", 400, 410, [("softmax", 200)]),
+            event("torchbake.backward", 500, 700),
+            event("ConvolutionBackward0", 550, 560, [("dgrad", 4000)]),
+            event("aten::add", 800, 810, [("add", 100)]),
+            event("aten::zeros", 1500, 1510, [("fill", 9999)]),  # between steps
+        ]
+    )
+    assert host == pytest.approx({"rest": 0.4, "target": 0.2, "forward": 0.2, "backward": 0.2})
+    assert device == pytest.approx({"rest": 0.1, "target": 0.2, "forward": 3.5, "backward": 4.0})
+
+
+def test_a_gpus_work_is_told_beside_the_hosts_times():
+    host = [{"forward": 1.0, "rest": 1.0}] * 3
+    steps = [{"forward": 6.0, "rest": 2.0}] * 3
+    times = Profile(torch.device("cuda"), 0, host, steps, [12.0] * 3, [10.0] * 3)
+    summary = summarise(recipe(), times)
+    table = format_profile(summary)
+    assert "| forward | 6.00 | 6.00 to 6.00 | 6.00 | 75.0 % | 1.00 |" in table
+    assert "| whole step | 8.00 | 8.00 to 8.00 | 8.00 | 100.0 % | 2.00 |" in table
+    assert "A recorded step took 1.200 times as long" in table
+    assert "The device worked 80 % of the latter." in table
+    assert summary["images_per_second"] == 1000 * recipe().training.batch_size / 10
 
 
 def test_the_trace_has_the_phases_in_their_order(tmp_path):
@@ -151,27 +208,31 @@ def test_the_trace_has_the_phases_in_their_order(tmp_path):
     write_trace(path, training, 2)
     events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
     ranges = [e for e in events if e.get("ph") == "X" and e["name"].startswith("torchbake.")]
-    ranges.sort(key=lambda event: event["ts"])
+    ranges.sort(key=lambda event: (event["ts"], -event["dur"]))
     names = [event["name"].removeprefix("torchbake.") for event in ranges]
-    two_networks = ["target", "forward", "target", "forward", "target"]
-    assert names == ["data", "rest", *two_networks, "backward", "rest", "optimizer"] * 2
-    ends = [event["ts"] + event["dur"] for event in ranges[:-1]]
-    assert all(end <= event["ts"] for end, event in zip(ends, ranges[1:], strict=True))
+    # Where an epoch ends, there is more than one wait for data.
+    order = ["step", "data", "method", "forward", "backward", "optimizer"]
+    assert [name for name, _ in groupby(names)] == order * 2
+    assert names.count("forward") == 4
+    step, *phases = ranges[: names.index("step", 1)]
+    end = step["ts"] + step["dur"]
+    assert all(phase["ts"] + phase["dur"] <= end for phase in phases)
     assert Counter(event["name"] for event in events)["aten::conv2d"] > 0
 
 
 def test_a_compiled_step_is_told_as_one():
     network = nn.Linear(2, 2)
-    entered = []
 
     @partial(torch.compile, backend="eager", fullgraph=True)
     def step(x):
         return network(x).square().sum()
 
-    for _ in range(2):
-        with trace_forwards([network], entered.append):
-            step(torch.zeros(1, 2))
-    assert entered == []
+    def work():
+        for _ in range(2):
+            with label_forwards([network]):
+                step(torch.zeros(1, 2))
+
+    assert not [e for e in recorded(work) if e.name.startswith("torchbake.")]
 
     settings, times, _ = measured()
     for step in times.steps:
@@ -181,19 +242,19 @@ def test_a_compiled_step_is_told_as_one():
     assert "| forward |" not in table
 
 
-def test_only_a_profile_is_replaced(tmp_path, monkeypatch):
+def test_only_a_profile_is_replaced(tmp_path):
     settings, times, _ = measured(steps=1)
     summary = summarise(settings, times)
     folder = tmp_path / "profile"
     check_folder(folder)
     written = write_profile(folder, summary)
     assert [path.name for path in written] == ["profile.json", "profile.md", "profile.svg"]
-    assert "<svg" in written[-1].read_text()
+    texts = [element.text for element in ElementTree.parse(written[-1]).iter() if element.text]
+    assert {"optimizer", "milliseconds", "steps, 1 to 1"} <= set(texts)
     (folder / "trace.json.gz").write_text("of former steps")
     check_folder(folder)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
     write_profile(folder, summary)
-    assert sorted(path.name for path in folder.iterdir()) == ["profile.json", "profile.md"]
+    assert sorted(path.name for path in folder.iterdir()) == [path.name for path in written]
     for name in ("recipe.yaml", "chapter.txt"):
         other = tmp_path / name.partition(".")[0]
         other.mkdir()
@@ -236,4 +297,4 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit):
         main(command)
-    assert "profile is one process; run it without torchrun" in capsys.readouterr().err
+    assert "profile runs as a single process: start it without torchrun" in capsys.readouterr().err

@@ -3,10 +3,13 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tarfile
+import zipfile
 
 import pytest
 from helpers.commands import failing
@@ -178,12 +181,119 @@ def test_what_was_killed_leaves_nothing_that_looks_whole_and_is_done_anew(tmp_pa
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=120)
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
-    left = tmp_path / "out.partial"
-    assert sum(path.is_file() for path in left.rglob("*")) == 7
-    (left / "train" / "room_0" / "of a former time.jpg").write_bytes(b"")
+    left = tmp_path / ".out.partial"
+    made = left / "made"
+    assert sum(path.is_file() for path in made.rglob("*")) == 7
+    (made / "train" / "room_0" / "of a former time.jpg").write_bytes(b"")
     prepare("mit67", tmp_path / "given", tmp_path / "out", check=False)
     assert contents(tmp_path / "out")[0] == expected
     assert not left.exists()
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_killed_while_it_replaces_a_folder_one_of_the_two_is_there_afterwards(
+    tmp_path, monkeypatch, renames
+):
+    class Killed(BaseException):
+        """As SIGKILL: nothing is cleared away behind it."""
+
+    given, out = tmp_path / "given", tmp_path / "out"
+    expected = write_stand_in("mit67", given, archives=False)
+    prepare("mit67", given, out, check=False)
+    (out / "more").write_text("of the former one")
+    done = []
+
+    def replace(path, target):
+        if len(done) == renames:
+            raise Killed
+        done.append(path)
+        return path.rename(target)
+
+    remove = shutil.rmtree
+
+    def clear(path, **how):
+        if len(done) == renames:
+            raise Killed
+        remove(path, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.replace", replace)
+        patched.setattr("shutil.rmtree", clear)
+        with pytest.raises(Killed):
+            prepare("mit67", given, out, check=False, overwrite=True)
+    assert out.exists() == (renames == 2)
+    with pytest.raises(UserError, match="out is there already; replace it with --overwrite"):
+        prepare("mit67", given, out, check=False)
+    assert (out / "more").exists() == (renames == 1)
+    prepare("mit67", given, out, check=False, overwrite=True)
+    assert contents(out)[0] == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["given", "out"]
+
+
+def test_of_an_archive_no_link_is_made_and_none_may_lead_out(tmp_path):
+    given, secret = tmp_path / "given", tmp_path / "secret.jpg"
+    secret.write_bytes(b"!")
+    expected = write_stand_in("mit67", given)
+    tar, more = given / "indoorCVPR_09.tar", tarfile.TarInfo("Images/room_0/link.jpg")
+    more.type, more.linkname = tarfile.SYMTYPE, "in_no_list.jpg"
+    whole = tar.read_bytes()
+    for lists in given.glob("*Images.txt"):
+        lists.write_text(lists.read_text().replace("in_no_list", "link"))
+    with tarfile.open(tar, "a") as opened:
+        opened.addfile(more)
+    prepare("mit67", given, tmp_path / "out", check=False)
+    assert contents(tmp_path / "out")[0] == expected
+    for link in ("../../../secret.jpg", str(secret)):
+        tar.write_bytes(whole)
+        more.linkname = link
+        with tarfile.open(tar, "a") as opened:
+            opened.addfile(more)
+        with pytest.raises(UserError, match=r"09\.tar: 'Images/room_0/link.jpg' (would|is a) link"):
+            prepare("mit67", given, tmp_path / "other", check=False)
+    more.type = tarfile.CHRTYPE
+    tar.write_bytes(whole)
+    with tarfile.open(tar, "a") as opened:
+        opened.addfile(more)
+    with pytest.raises(UserError, match="is a special file; nothing is taken"):
+        prepare("mit67", given, tmp_path / "other", check=False)
+
+    write_stand_in("tiny-imagenet", tmp_path / "zipped")
+    link = zipfile.ZipInfo("tiny-imagenet-200/train/n01443537/images/link.JPEG")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "zipped" / "tiny-imagenet-200.zip", "a") as opened:
+        opened.writestr(link, str(secret))
+    prepare("tiny-imagenet", tmp_path / "zipped", tmp_path / "tiny", check=False)
+    assert not list((tmp_path / "tiny").rglob("link.JPEG"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_archive_is_on_the_disk_once_and_its_files_are_moved(tmp_path):
+    """Every image is unpacked to, and then is, one file, which is not copied."""
+    write_stand_in("tiny-imagenet", tmp_path / "given")
+    partial, numbers = tmp_path / ".out.partial", {}
+
+    def look(what, done, total):
+        if what == "images" and done == 1:
+            numbers.update((p.name, p.stat().st_ino) for p in partial.rglob("*.JPEG"))
+
+    prepare("tiny-imagenet", tmp_path / "given", tmp_path / "out", check=False, progress=look)
+    images = list((tmp_path / "out").rglob("*.JPEG"))
+    assert len(images) == 18
+    assert all(path.stat().st_ino == numbers[path.name] for path in images)
+
+
+def test_classes_may_be_archives_in_a_folder(tmp_path):
+    given = tmp_path / "given"
+    expected = write_stand_in("imagenet", given)
+    inside = given / "ILSVRC2012_img_train"
+    inside.mkdir()
+    with tarfile.open(given / "ILSVRC2012_img_train.tar") as opened:
+        opened.extractall(inside, filter="data")
+    (given / "ILSVRC2012_img_train.tar").unlink()
+    before = {path: path.read_bytes() for path in inside.iterdir()}
+    prepare("imagenet", given, tmp_path / "out", check=False)
+    assert contents(tmp_path / "out")[0] == expected
+    assert {path: path.read_bytes() for path in inside.iterdir()} == before
 
 
 def remove_image(given):
@@ -206,6 +316,14 @@ def cut(name, share=0.55):
 def replaced(name, content):
     def change(given):
         (given / name).write_bytes(content)
+
+    return change
+
+
+def zip_with(name):
+    def change(given):
+        with zipfile.ZipFile(given / "tiny-imagenet-200.zip", "a") as archive:
+            archive.writestr(name, "!")
 
     return change
 
@@ -293,6 +411,13 @@ UNPACKED = "CUB_200_2011/"
             lambda given: tar_with(given / "indoorCVPR_09.tar", {"/evil.jpg": b"!"}),
             "'/evil.jpg' would lead out of the folder",
         ),
+        (
+            "tiny-imagenet",
+            True,
+            zip_with("tiny-imagenet-200/../../evil.JPEG"),
+            "'tiny-imagenet-200/../../evil.JPEG' would lead out of the folder",
+        ),
+        ("tiny-imagenet", True, zip_with("/evil.JPEG"), "'/evil.JPEG' would lead out of the"),
     ],
 )
 def test_what_is_wrong_with_the_files_is_told_in_a_line(

@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> None:
     from ..analysis.compare.run import run_missing
     from ..analysis.compare.tables import format_comparison, write_comparison
     from ..analysis.pages.report import write_report
+    from ..analysis.pages.scatter import draw_comparison
     from ..training.environment import describe_environment
 
     if options.help_recipe:
@@ -103,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
         runs = plan_runs(name, options.overrides, variants, seeds, options.budget, out)
         if not options.unequal:
             check_budgets(runs)
-        failures = run_missing(runs, out, options.jobs, Console())
+        failures = run_missing(runs, out, options.jobs, Console(), write_report)
         folders = [run.folder for run in runs]
     finished = [folder for folder in folders if folder.result.is_file()]
     if finished:
@@ -111,7 +112,7 @@ def run(options: argparse.Namespace) -> None:
         baseline = find_baseline(records, options.baseline)
         rows = compare_runs(records, baseline, unequal=options.unequal)
         print(format_comparison(rows, records[0]["report"]))
-        written = write_comparison(out, records, rows, environment)
+        written = write_comparison(out, records, rows, environment, draw_comparison(rows))
         best = next(Path(r["run"]) for r in records if r["variant"] == rows[0].variant)
         ordered = sorted(finished, key=lambda folder: folder.path != best)
         left_out = write_report(
@@ -119,7 +120,5 @@ def run(options: argparse.Namespace) -> None:
         )
         print("\n".join([*left_out, "written to " + ", ".join(map(str, written))]))
         print(f"a page to look at: {out / 'report.html'}")
-        if written[-1].suffix != ".svg":
-            print("no picture: it needs matplotlib: pip install 'torchbake[plot]'")
     if failures:
         raise UserError("\n".join(["these runs are missing in the table:", *failures]))

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from ..analysis.profile.measure import measure, write_trace
-    from ..analysis.profile.tables import check_folder, format_profile, summarise, write_profile
+    from ..analysis.profile.summary import check_folder, format_profile, summarise, write_profile
     from ..training.recipe_files import load_recipe
 
     refuse_ranks("profile")
@@ -84,5 +84,3 @@ def run(options: argparse.Namespace) -> None:
         written.append(out / "trace.json.gz")
         write_trace(written[-1], training, options.trace_steps)
     print("written to " + ", ".join(map(str, written)))
-    if out / "profile.svg" not in written:
-        print("no picture: it needs matplotlib: pip install 'torchbake[plot]'")

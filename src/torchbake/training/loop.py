@@ -15,6 +15,7 @@ from ..recipe import Recipe
 from .distributed import join_ranks
 from .files import load_checkpoint, save_checkpoint, save_weights, write_text
 from .interrupt import watch_stop_requests
+from .labels import label_waits
 from .log import Log
 from .meters import Meters, read_peak_memory
 from .network import PRECISIONS
@@ -72,7 +73,7 @@ def train(
             meters = Meters(ranks)
             while state.step < setup.total:
                 epoch, number = divmod(state.step, len(setup.sampler))
-                for batch in setup.loader.batches(epoch, start=number):
+                for batch in label_waits(setup.loader.batches(epoch, start=number)):
                     lr = compute_lr(recipe.schedule, recipe.optimizer.lr, state.step, setup.total)
                     update(setup, batch, lr, state.step, meters)
                     number += 1

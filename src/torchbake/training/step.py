@@ -1,6 +1,5 @@
 """One step of training: from a batch, in pieces where it must be, to an update of the weights."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -11,25 +10,14 @@ from ..batch import Batch
 from ..data.augment.mixing import mix_batch
 from ..randomness import derive_seed
 from .distributed import share_gradients
+from .labels import label
 from .meters import Meters
 from .network import PRECISIONS, choose_memory_format
 from .setup import Setup
 
 
-def update(
-    setup: Setup,
-    batch: Batch,
-    lr: float,
-    number: int,
-    meters: Meters,
-    enter: Callable[[str], None] = lambda phase: None,
-) -> None:
-    """Step `number` of the optimizer, on one batch.
-
-    Args:
-        enter: called with the name of each phase where it begins, see `phases.PHASES`.
-    """
-    enter("rest")
+def update(setup: Setup, batch: Batch, lr: float, number: int, meters: Meters) -> None:
+    """Step `number` of the optimizer, on one batch."""
     recipe, ranks = setup.recipe, setup.ranks
     # Dropout and the like: a function of the step, so that nothing has to be remembered.
     torch.manual_seed(derive_seed("step", recipe.seed, number, ranks.rank))
@@ -41,19 +29,26 @@ def update(
         waiting = piece is not pieces[-1] and isinstance(setup.wrapped, DistributedDataParallel)
         piece = _prepare(setup, piece, number, index)
         with setup.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
-            enter("target")
-            with torch.autocast(ranks.device.type, dtype=precision, enabled=precision is not None):
+            autocast = torch.autocast(
+                ranks.device.type, dtype=precision, enabled=precision is not None
+            )
+            with label("method"), autocast:
                 step = setup.compute(piece)
-            enter("backward")
-            setup.scaler.scale(step.loss / len(pieces)).backward()
-        enter("rest")
+            with label("backward"):
+                setup.scaler.scale(step.loss / len(pieces)).backward()
         meters.add(step, piece.labels)
     share_gradients(setup.method, ranks)
-    enter("optimizer")
-    if recipe.optimizer.clip_grad_norm is not None:
+    with label("optimizer"):
+        _change_weights(setup)
+
+
+def _change_weights(setup: Setup) -> None:
+    """The optimizer's step, with what goes before it and follows from it."""
+    clip = setup.recipe.optimizer.clip_grad_norm
+    if clip is not None:
         setup.scaler.unscale_(setup.optimizer)
         parameters = [p for group in setup.optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip_grad_norm)
+        nn.utils.clip_grad_norm_(parameters, clip)
     setup.scaler.step(setup.optimizer)
     setup.scaler.update()
     setup.optimizer.zero_grad(set_to_none=True)

@@ -23,12 +23,16 @@ from ...training.files import write_text
 from ...training.run_folder import RunFolder
 from .plan import Run
 
+Report = Callable[[list[RunFolder], Path, Console], Any]
+"""Writes a page of finished runs; a function of a module, since other processes call it."""
+
 
 def run_missing(
     runs: list[Run],
     out: Path,
     jobs: int,
     console: Console,
+    report: Report,
     finished: Callable[[Run], None] = lambda run: None,
 ) -> list[str]:
     """Do the runs that are not finished, each in a process of its own; a line of each that failed.
@@ -36,7 +40,8 @@ def run_missing(
     A run that was cut off goes on from its checkpoint; one that fails does not keep the others.
 
     Args:
-        finished: called with each run as it is finished.
+        report: called in a run's process when it is finished.
+        finished: called with each run as it is finished, in this process.
 
     Raises:
         UserError: another comparison is at work in `out`, or a run there is of another recipe.
@@ -47,13 +52,17 @@ def run_missing(
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):
-            return _run_all(runs, jobs, console, finished)
+            return _do_runs(runs, jobs, console, report, finished)
     except Timeout:
         raise UserError(f"{out}: another comparison is at work there") from None
 
 
-def _run_all(
-    runs: list[Run], jobs: int, console: Console, finished: Callable[[Run], None]
+def _do_runs(
+    runs: list[Run],
+    jobs: int,
+    console: Console,
+    report: Report,
+    finished: Callable[[Run], None],
 ) -> list[str]:
     missing = [run for run in runs if not run.folder.result.is_file()]
     done = len(runs) - len(missing)
@@ -61,19 +70,21 @@ def _run_all(
         console.print(f"{done} of {len(runs)} runs are finished already", highlight=False)
     context = get_context("forkserver")
     # Imported once; each run's process is forked from there.
-    context.set_forkserver_preload(_list_preloads([run.recipe for run in missing]))
+    context.set_forkserver_preload(
+        [*_list_preloads([run.recipe for run in missing]), report.__module__]
+    )
     # Several runs share the cores; one alone has what torch takes by itself.
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     working: dict[Any, tuple[BaseProcess, Connection, Run]] = {}
     failures: list[str] = []
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         while missing or working:
-            while missing and len(working) < jobs and not (working and _waits(missing[0], working)):
+            while missing and len(working) < jobs and not _needs_one_of(missing[0], working):
                 run = missing.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
                 process: BaseProcess = context.Process(
-                    target=_work, args=(run.recipe, run.folder.path, threads, theirs)
+                    target=_do_run, args=(run.recipe, run.folder, threads, report, theirs)
                 )
                 process.start()
                 theirs.close()
@@ -81,7 +92,7 @@ def _run_all(
             for sentinel in connection.wait(list(working)):
                 process, ours, run = working.pop(sentinel)
                 process.join()
-                line = _told(process, ours)
+                line = _receive_outcome(process, ours)
                 done += 1
                 name = run.folder.path.name
                 told = f"{done}/{len(runs)} {name}: {line}"
@@ -93,14 +104,14 @@ def _run_all(
     except KeyboardInterrupt:
         raise Stopped("stopped; the same command goes on from there") from None
     finally:
-        _end([process for process, _, _ in working.values()])
+        _stop_all([process for process, _, _ in working.values()])
         signal.signal(signal.SIGTERM, before)
     return failures
 
 
 def _list_preloads(recipes: list[Recipe]) -> list[str]:
     """Modules that take long to import, and that the runs of these recipes import."""
-    modules = ["torchbake.training.loop", "torchbake.analysis.pages.report"]
+    modules = ["torchbake.training.loop"]
     if any(recipe.model.name not in NETWORKS for recipe in recipes):
         modules.append("timm")
     kinds = {recipe.data.name.partition(":")[0] for recipe in recipes}
@@ -111,13 +122,13 @@ def _list_preloads(recipes: list[Recipe]) -> list[str]:
     return modules
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     """SIGTERM as Ctrl-C, but only the first, since launchers pass it on a second time."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
-def _end(processes: list[BaseProcess]) -> None:
+def _stop_all(processes: list[BaseProcess]) -> None:
     """Ask runs to stop behind their step, and wait; on a second Ctrl-C end them at once."""
     try:
         for process in processes:
@@ -129,12 +140,12 @@ def _end(processes: list[BaseProcess]) -> None:
             process.kill()
 
 
-def _waits(run: Run, working: dict[Any, tuple[BaseProcess, Connection, Run]]) -> bool:
+def _needs_one_of(run: Run, working: dict[Any, tuple[BaseProcess, Connection, Run]]) -> bool:
     """Whether the run is to be taught by one that may still be at work."""
     return run.taught and any(not other.taught for _, _, other in working.values())
 
 
-def _told(process: BaseProcess, pipe: Connection) -> str:
+def _receive_outcome(process: BaseProcess, pipe: Connection) -> str:
     with pipe:
         try:
             return str(pipe.recv())
@@ -142,22 +153,23 @@ def _told(process: BaseProcess, pipe: Connection) -> str:
             return f"failed: its process ended with status {process.exitcode}"
 
 
-def _work(recipe: Recipe, folder: Path, threads: int | None, pipe: Connection) -> None:
+def _do_run(
+    recipe: Recipe, folder: RunFolder, threads: int | None, report: Report, pipe: Connection
+) -> None:
     """One run, in a process of its own; tells in one line what came of it."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.setpgid(0, 0)  # a terminal's Ctrl-C is for the comparison, which passes it on
     import torch
 
     from ...training.loop import train
-    from ..pages.report import write_report
 
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        final = train(recipe, folder, resume=True, console=Console(quiet=True))
+        final = train(recipe, folder.path, resume=True, console=Console(quiet=True))
         line = f"top-1 {final['top1']:.2f} %, {final['seconds']:.1f} s"
         try:
-            write_report([RunFolder(folder)], RunFolder(folder).report, Console(quiet=True))
+            report([folder], folder.report, Console(quiet=True))
         except OSError as error:
             line += f" (no report.html: {error.strerror})"
     except UserError as error:
@@ -165,14 +177,15 @@ def _work(recipe: Recipe, folder: Path, threads: int | None, pipe: Connection) -
     except Stopped:
         line = "stopped"
     except Exception as error:
-        write_text(folder / "error.txt", traceback.format_exc())
+        error_file = folder.path / "error.txt"
+        write_text(error_file, traceback.format_exc())
         what = (str(error) or type(error).__name__).splitlines()[0]
-        line = f"failed: {what} (see {folder / 'error.txt'})"
+        line = f"failed: {what} (see {error_file})"
     with suppress(OSError):  # nobody may be there to be told
         pipe.send(line)
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     """A run does not outlive its comparison, which would start it a second time."""
     parent = parent_process()
     if parent is not None:

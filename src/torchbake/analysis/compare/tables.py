@@ -1,4 +1,4 @@
-"""A comparison as Markdown, CSV, JSON and a picture."""
+"""A comparison as Markdown, CSV and JSON."""
 
 import csv
 import io
@@ -95,16 +95,20 @@ def format_gain(row: Row) -> str:
 
 
 def write_comparison(
-    folder: Path, records: list[Record], rows: list[Row], environment: dict[str, Any]
+    folder: Path,
+    records: list[Record],
+    rows: list[Row],
+    environment: dict[str, Any],
+    picture: str,
 ) -> list[Path]:
-    """Write `comparison.md`, `.csv`, `.json` and, where matplotlib is, `.svg`."""
+    """Write `comparison.md`, `.csv`, `.json` and, of a picture that is drawn already, `.svg`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"comparison.{suffix}" for suffix in ("md", "csv", "json", "svg")]
     write_text(paths[0], format_comparison(rows, records[0]["report"]) + "\n")
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(_flat(rows[0]))
-    writer.writerows(_flat(row).values() for row in rows)
+    writer.writerow(_flatten_row(rows[0]))
+    writer.writerows(_flatten_row(row).values() for row in rows)
     write_text(paths[1], text.getvalue())
     environment = environment | {
         "command": shlex.join(["torchbake", *sys.argv[1:]]),
@@ -112,14 +116,11 @@ def write_comparison(
     }
     whole = {"environment": environment, "rows": records}
     write_text(paths[2], json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
-    try:
-        write_picture(paths[3], rows)
-    except ModuleNotFoundError:
-        return paths[:3]
+    write_text(paths[3], picture)
     return paths
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flatten_row(row: Row) -> dict[str, Any]:
     """A row with one value a column."""
     flat: dict[str, Any] = {}
     for name, value in row._asdict().items():
@@ -131,36 +132,3 @@ def _flat(row: Row) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
-
-
-def write_picture(path: Path, rows: list[Row]) -> None:
-    """Top-1 against seconds of training, with standard errors, as SVG.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-    """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({"svg.hashsalt": "torchbake", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(8, 5), layout="constrained")
-        axes = figure.add_subplot()
-        for row in rows:
-            errors = [0.0 if math.isnan(e) else e for e in (row.seconds[1], row.top1[1])]
-            axes.errorbar(
-                row.seconds[0], row.top1[0], xerr=errors[0], yerr=errors[1], fmt="o", capsize=3
-            )
-            name = row.variant + f" {MARK}" * row.unequal
-            axes.annotate(
-                name,
-                (row.seconds[0], row.top1[0]),
-                textcoords="offset points",
-                xytext=(6, 4),
-                fontsize=8,
-            )
-        axes.set_xlabel("seconds of training")
-        axes.set_ylabel("top-1 %")
-        axes.margins(x=0.2)
-        axes.grid(alpha=0.3)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None})

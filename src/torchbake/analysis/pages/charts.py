@@ -15,15 +15,17 @@ POINTS = 240
 MARKED = 40
 """Points up to which each is marked, with its values to be read."""
 
-# Okabe and Ito's colours for all eyes, without the yellow; each on white and on black.
-COLOURS = (
-    "light-dark(#b4430f, #ff9d66)",
-    "light-dark(#0072b2, #56b4e9)",
-    "light-dark(#007a58, #2fc79a)",
-    "light-dark(#a2427c, #e091c1)",
-    "light-dark(#555, #bbb)",
-    "light-dark(#8a6100, #e6b422)",
+# Okabe and Ito's colours for all eyes, without the yellow.
+SHADES = (
+    ("#b4430f", "#ff9d66"),
+    ("#0072b2", "#56b4e9"),
+    ("#007a58", "#2fc79a"),
+    ("#a2427c", "#e091c1"),
+    ("#555", "#bbb"),
+    ("#8a6100", "#e6b422"),
 )
+"""Each on white and on black."""
+COLOURS = tuple(f"light-dark({light}, {dark})" for light, dark in SHADES)
 DASHES = ("none", "6 3", "2 2")
 
 Pairs = Sequence[tuple[float, float]]

@@ -1,11 +1,13 @@
-"""Training steps with their phases timed, beside steps without, and a trace of a few."""
+"""Training steps that torch.profiler records, beside steps that it does not; and a trace."""
 
 import os
 import random
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
 from itertools import count
+from operator import methodcaller
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -14,30 +16,33 @@ from torch.profiler import ProfilerActivity, profile, schedule
 from ...data.loading.open_data import show_opening
 from ...recipe import Recipe
 from ...training.distributed import Ranks, prepare_device
+from ...training.labels import label, label_waits
 from ...training.meters import Meters
 from ...training.optimizer import compute_lr
 from ...training.setup import Setup, set_up
 from ...training.step import update
-from .phases import END, Ranges, Timeline, trace_forwards
+from .phases import label_forwards, read_phases
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the time of steps went.
+    """Where the time of steps went, in milliseconds.
 
     Attributes:
         device: that they ran on.
         warmup: steps before them.
-        steps: milliseconds of each phase in each step, on the device.
-        host: the same on the host, which only asks for the work where the device is a GPU.
-        bare: milliseconds of as many steps whose phases nobody timed, in turns with the others;
-            those of one number ran one after the other.
+        host: each phase of each recorded step, on the host.
+        steps: the same as times that the device has worked; of a CPU, the host's.
+        recorded: each recorded step as a whole, until the device was done with it.
+        bare: as many steps that were not recorded, in turns with the others; those of one number
+            ran one after the other.
     """
 
     device: torch.device
     warmup: int
-    steps: list[dict[str, float]]
     host: list[dict[str, float]]
+    steps: list[dict[str, float]]
+    recorded: list[float]
     bare: list[float]
 
 
@@ -48,34 +53,31 @@ class Steps:
         self.setup = setup
         self.meters = Meters(setup.ranks)
         self.number = 0
-        self.batches = (b for epoch in count() for b in setup.loader.batches(epoch))
+        self.batches = (b for epoch in count() for b in label_waits(setup.loader.batches(epoch)))
 
-    def whole(self, enter: Callable[[str], None]) -> None:
-        """One step as the training loop does it."""
-        enter("step")
-        self._step(lambda phase: None)
-        enter(END)
-
-    def in_phases(self, enter: Callable[[str], None]) -> None:
-        """One step, telling its phases."""
-        with trace_forwards(self.setup.forwards.networks, enter):
-            enter("data")
-            self._step(enter)
-            enter(END)
-
-    def _step(self, enter: Callable[[str], None]) -> None:
-        batch = next(self.batches)
+    def run(self) -> float:
+        """One step as the training loop does it; milliseconds until the device is done with it."""
         recipe, total = self.setup.recipe, self.setup.total
-        lr = compute_lr(recipe.schedule, recipe.optimizer.lr, self.number, total)
-        update(self.setup, batch, lr, self.number, self.meters, enter)
+        self._wait()
+        began = time.perf_counter()
+        with label("step"):
+            batch = next(self.batches)
+            lr = compute_lr(recipe.schedule, recipe.optimizer.lr, self.number, total)
+            update(self.setup, batch, lr, self.number, self.meters)
+        self._wait()
         self.number = (self.number + 1) % total  # a short run's schedule begins anew
+        return 1000 * (time.perf_counter() - began)
+
+    def _wait(self) -> None:
+        if self.setup.ranks.device.type != "cpu":
+            torch.get_device_module(self.setup.ranks.device).synchronize()
 
 
 def measure(recipe: Recipe, *, steps: int, warmup: int, console: Console) -> tuple[Profile, Steps]:
     """Train for a while, and see where the time goes.
 
     Args:
-        steps: that are timed in phases; as many more are timed as a whole.
+        steps: that are recorded; as many more are not.
         warmup: steps before these.
 
     Returns:
@@ -85,45 +87,40 @@ def measure(recipe: Recipe, *, steps: int, warmup: int, console: Console) -> tup
         UserError: a part of the recipe that cannot be had.
     """
     ranks = Ranks(0, 1, prepare_device(recipe.training.device, 0))
-    setup = set_up(recipe, show_opening(recipe.data, console), ranks)
-    training = Steps(setup)
-    for number in range(warmup):
-        step = training.in_phases if number % 2 else training.whole
-        step(Timeline(ranks.device).enter)
-    timed, bare = _in_turns(training, steps)
-    device, host = timed.steps()
-    whole = [step["step"] for step in bare.steps()[0]]
-    return Profile(ranks.device, warmup, device, host, whole), training
-
-
-def _in_turns(training: Steps, pairs: int) -> tuple[Timeline, Timeline]:
-    """Pairs of a step in phases and one without, so that a busy machine slows both."""
-    device = training.setup.ranks.device
-    timed, bare = Timeline(device), Timeline(device)
+    training = Steps(set_up(recipe, show_opening(recipe.data, console), ranks))
     coin = random.Random(0)  # an order of its own could go along with that of epochs
-    for _ in range(pairs):
-        first = coin.random() < 0.5
-        if first:
-            training.in_phases(timed.enter)
-        training.whole(bare.enter)
-        if not first:
-            training.in_phases(timed.enter)
-    return timed, bare
+    plan = [number % 2 == 0 for number in range(warmup)]
+    for _ in range(steps):
+        plan += coin.sample([True, False], 2)
+    times: dict[bool, list[float]] = {True: [], False: []}
+    phases = []
+    for recording in plan:
+        if recording:
+            with label_forwards(training.setup.forwards.networks), _profile(training) as record:
+                times[True].append(training.run())
+            phases.append(read_phases(record.events()))
+        else:
+            times[False].append(training.run())
+    host, device = (list(kind) for kind in zip(*phases[-steps:], strict=True))
+    worked = any(sum(step.values()) for step in device)
+    whole = times[True][-steps:], times[False][-steps:]
+    return Profile(ranks.device, warmup, host, device if worked else host, *whole), training
 
 
 def write_trace(path: Path, training: Steps, steps: int) -> None:
-    """Some more steps under torch.profiler, as a trace that Perfetto and chrome://tracing open."""
-    ranges = Ranges()
-    activities = None
-    if training.setup.ranks.device.type == "cpu":
-        activities = [ProfilerActivity.CPU]
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it complains that there is no GPU
-    with profile(
-        activities=activities,
-        # What the profiler does when it is first used is none of a step's.
-        schedule=schedule(wait=0, warmup=1, active=steps, repeat=1),
-        on_trace_ready=lambda profiler: profiler.export_chrome_trace(str(path)),
-    ) as profiler:
+    """Some more steps as a trace that Perfetto and chrome://tracing open."""
+    # What the profiler does when it is first used is none of a step's.
+    plan = schedule(wait=0, warmup=1, active=steps, repeat=1)
+    write = methodcaller("export_chrome_trace", str(path))
+    networks = training.setup.forwards.networks
+    with label_forwards(networks), _profile(training, schedule=plan, on_trace_ready=write) as job:
         for _ in range(1 + steps):
-            training.in_phases(ranges.enter)
-            profiler.step()
+            training.run()
+            job.step()
+
+
+def _profile(training: Steps, **options: Any) -> profile:
+    if training.setup.ranks.device.type == "cpu":
+        options["activities"] = [ProfilerActivity.CPU]
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it complains that there is no GPU
+    return profile(**options)

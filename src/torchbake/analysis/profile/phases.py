@@ -1,101 +1,85 @@
-"""The phases of a training step: when each begins, on the clock of the device, or in a trace."""
+"""The phases of a training step, read from what torch.profiler recorded of it."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
-from torch.profiler import record_function
+from torch.autograd.profiler_util import FunctionEvent
+
+from ...training.labels import PREFIX, label
 
 PHASES = ("data", "forward", "target", "backward", "optimizer", "rest")
 """Waiting for a batch; networks; what the method does outside of them; gradients; the update of the
 weights and of their average; and seeds, Mixup, memory format, figures for the log."""
 
-END = ""
-"""What is entered where a step ends."""
+OWN = {"method": "target", "step": "rest"}
+"""Labels around others, and the phase of what is in none of those."""
 
 
-class Timeline:
-    """When phases began. They follow each other without gaps, so that they add up to the step.
+def read_phases(events: Iterable[FunctionEvent]) -> tuple[dict[str, float], dict[str, float]]:
+    """Milliseconds of each phase in the recorded steps.
 
-    On a GPU these are times of its own queue, where work is done later than it is asked for: marks
-    in the queue, that nobody waits for before `steps`. A wait of the host's shows there as far as
-    it leaves the GPU without work.
+    Returns:
+        Those on the host, which add up to the steps; and those that an accelerator has worked at
+        what a phase asked it for, be it later, zeros without an accelerator.
     """
-
-    def __init__(self, device: torch.device) -> None:
-        self._module: Any = None if device.type == "cpu" else torch.get_device_module(device)
-        self._marks: list[tuple[str, float, Any]] = []
-
-    def enter(self, phase: str) -> None:
-        """A phase begins now, and the one before it ends."""
-        event = None
-        if self._module is not None:
-            event = self._module.Event(enable_timing=True)
-            event.record()
-        self._marks.append((phase, time.perf_counter(), event))
-
-    def steps(self) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-        """Milliseconds of each phase in each step: on the device, and on the host."""
-        if self._module is not None:
-            self._module.synchronize()
-        device: list[dict[str, float]] = [{}] if self._marks else []
-        host: list[dict[str, float]] = [{}] if self._marks else []
-        for (phase, began, first), (_, ended, second) in pairwise(self._marks):
-            if phase == END:
-                device.append({})
-                host.append({})
-                continue
-            on_host = 1000 * (ended - began)
-            on_device = on_host if first is None else first.elapsed_time(second)
-            host[-1][phase] = host[-1].get(phase, 0.0) + on_host
-            device[-1][phase] = device[-1].get(phase, 0.0) + on_device
-        return device, host
+    events = list(events)
+    # Of a label there is a copy on the accelerator's side, too.
+    own = (event for event in events if event.device_type.name == "CPU")
+    labels = [event for event in own if event.name.startswith(PREFIX)]
+    labels.sort(key=lambda event: event.time_range.elapsed_us())
+    host: dict[str, float] = {}
+    for number, event in enumerate(labels):
+        took = event.time_range.elapsed_us() / 1000
+        _add(host, event, took)
+        outer = _find_label(labels[number + 1 :], event.time_range.start)
+        if outer is not None:
+            _add(host, outer, -took)
+    device = dict.fromkeys(host, 0.0)
+    annotations = {event.name for event in events if event.is_user_annotation}
+    for event in events:
+        # Backward's operations are asked for by another thread, while the label's waits for it.
+        outer = _find_label(labels, event.time_range.start) if event.kernels else None
+        work = sum(k.duration for k in event.kernels if k.name not in annotations)
+        if outer is not None:
+            _add(device, outer, work / 1000)
+    return host, device
 
 
-class Ranges:
-    """Phases as named ranges, `torchbake.forward` and so on, in what torch.profiler records."""
+def _find_label(labels: list[FunctionEvent], time: float) -> FunctionEvent | None:
+    """The innermost label at a time, of labels that are sorted by their lengths."""
+    return next((e for e in labels if e.time_range.start <= time < e.time_range.end), None)
 
-    def __init__(self) -> None:
-        self._open: record_function | None = None
 
-    def enter(self, phase: str) -> None:
-        """A phase begins now, and the one before it ends."""
-        if self._open is not None:
-            self._open.__exit__(None, None, None)
-        self._open = None if phase == END else record_function(f"torchbake.{phase}")
-        if self._open is not None:
-            self._open.__enter__()
+def _add(phases: dict[str, float], event: FunctionEvent, milliseconds: float) -> None:
+    name = event.name.removeprefix(PREFIX)
+    phase = OWN.get(name, name)
+    phases[phase] = phases.get(phase, 0.0) + milliseconds
 
 
 @contextmanager
-def trace_forwards(networks: Iterable[nn.Module], enter: Callable[[str], None]) -> Iterator[None]:
-    """Enter `forward` meanwhile where one of the networks is called, and `target` behind it.
+def label_forwards(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Meanwhile, label each call of one of the networks `forward`.
 
     A network within another one is part of it. What a compiled step does inside is one thing, of
-    which nothing is told: all of it is `target`.
+    which nothing is told.
     """
-    depth = 0
+    open_labels: list[ExitStack] = []
 
-    def before(network: nn.Module, inputs: Any) -> None:
-        nonlocal depth
+    def enter(network: nn.Module, inputs: Any) -> None:
         if not torch.compiler.is_compiling():
-            depth += 1
-            if depth == 1:
-                enter("forward")
+            open_labels.append(ExitStack())
+            if len(open_labels) == 1:
+                open_labels[-1].enter_context(label("forward"))
 
-    def after(network: nn.Module, inputs: Any, output: Any) -> None:
-        nonlocal depth
+    def leave(network: nn.Module, inputs: Any, output: Any) -> None:
         if not torch.compiler.is_compiling():
-            depth -= 1
-            if depth == 0:
-                enter("target")
+            open_labels.pop().close()
 
-    hooks = [network.register_forward_pre_hook(before) for network in networks]
-    hooks += [network.register_forward_hook(after) for network in networks]
+    hooks = [network.register_forward_pre_hook(enter) for network in networks]
+    hooks += [network.register_forward_hook(leave) for network in networks]
     try:
         yield
     finally:

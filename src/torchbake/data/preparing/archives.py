@@ -1,53 +1,51 @@
-"""The files of a folder, a zip or a tar archive, by one interface, without unpacking it."""
+"""A publisher's files: those of a folder, or of an archive that is unpacked first."""
 
 import gzip
 import os
 import shutil
+import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from pathlib import Path
-from typing import IO, TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
 
 from ...errors import UserError
-
-T = TypeVar("T")
+from .catalogue import Progress
 
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile)
 
 
+@dataclass(frozen=True)
 class Files:
-    """Files by their paths below a folder; names are with slashes, and never lead out of it.
+    """Files by their paths below a folder, with slashes.
 
     Attributes:
-        place: the folder or the archive.
-        within: the folder in the archive below which the files are.
+        folder: where they are.
+        place: what a message calls the folder: the archive that it is unpacked from, or itself.
+        room: the folder in which archives are unpacked; what is there may be moved away.
     """
 
-    def __init__(self, place: Path, within: str = "") -> None:
-        self.place = place
-        self.within = within
+    folder: Path
+    place: Path
+    room: Path
 
     def names(self) -> Iterator[str]:
-        """All files, but for hidden ones of a folder; in the order that an archive has them in."""
-        raise NotImplementedError
-
-    def copy(self, name: str, target: Path) -> None:
-        """Write a file's content to a path where nothing is yet.
-
-        Raises:
-            UserError: there is no such file, or it cannot be read to its end.
-            FileExistsError: something is there.
-        """
-        with told_if_broken(self.place), self._open(name) as file, target.open("xb") as copy:
-            shutil.copyfileobj(file, copy, 1 << 20)
+        """All files, but for hidden ones and what is below hidden folders."""
+        for folder, folders, files in os.walk(self.folder, followlinks=True):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            below = Path(folder).relative_to(self.folder)
+            shown = (name for name in sorted(files) if not name.startswith("."))
+            yield from ((below / name).as_posix() for name in shown)
 
     def read(self, name: str) -> bytes:
-        """The content of a small file; a UserError if there is none or it cannot be read."""
-        with told_if_broken(self.place), self._open(name) as file:
-            return file.read()
+        """The content of a small file; a UserError if there is none."""
+        if not (self.folder / name).is_file():
+            raise UserError(f"{self.where(name)}: no such file")
+        return (self.folder / name).read_bytes()
 
     def lines(self, name: str) -> list[str]:
         """The lines of a text that are not blank; a UserError if it is not text."""
@@ -58,130 +56,107 @@ class Files:
         lines = (line.strip("\r") for line in text.split("\n"))
         return [line for line in lines if line.strip()]
 
-    @contextmanager
-    def inner(self, name: str) -> Iterator["Files"]:
-        """The files of a tar archive that is itself one of the files."""
-        place = self.place / name
-        with told_if_broken(place), self._open(name) as file, tarfile.open(fileobj=file) as tar:
-            yield _Tar(place, "", tar)
+    def give(self, name: str, target: Path) -> None:
+        """Put a file where nothing is yet, without taking more room where that is possible.
+
+        What was unpacked is moved; a user's file becomes a hard link, or else a copy.
+
+        Raises:
+            FileExistsError: something is there.
+        """
+        path = self.folder / name
+        if target.exists():
+            raise FileExistsError(target)
+        if path.is_relative_to(self.room):
+            path.rename(target)
+            return
+        try:
+            os.link(os.path.realpath(path), target)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(path, target)
+
+    def unpack(self, name: str) -> "Files":
+        """The files of a tar archive that is one of the files."""
+        path, room = self.folder / name, self.room / name
+        unpack(path, room)
+        return Files(room, self.place / name, self.room)
 
     def where(self, name: str) -> str:
         """What to call a file in a message."""
-        return str(self.place / self.within / name)
-
-    def _open(self, name: str) -> AbstractContextManager[IO[bytes]]:
-        raise NotImplementedError
+        return str(self.place / name)
 
 
-class _Folder(Files):
-    def names(self) -> Iterator[str]:
-        for folder, folders, files in os.walk(self.place, followlinks=True):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            below = Path(folder).relative_to(self.place)
-            shown = (name for name in sorted(files) if not name.startswith("."))
-            yield from ((below / name).as_posix() for name in shown)
+def unpack(
+    archive: Path,
+    folder: Path,
+    within: str = "",
+    progress: Progress = lambda what, done, total: None,
+) -> None:
+    """Unpack a zip or tar archive, and tar archives in it into folders of their names.
 
-    def copy(self, name: str, target: Path) -> None:
-        """As a hard link where that is possible, which takes no room."""
-        path = self._path(name)
-        try:
-            os.link(os.path.realpath(path), target)
-        except FileExistsError:
-            raise
-        except OSError:  # another file system, or one without links
-            super().copy(name, target)
+    Links and devices are not made.
 
-    def _open(self, name: str) -> AbstractContextManager[IO[bytes]]:
-        return self._path(name).open("rb")
+    Args:
+        within: the folder in the archive of which files are wanted.
+        progress: called with each file, with what part of the archive is read, in MiB.
 
-    def _path(self, name: str) -> Path:
-        path = self.place / _checked(name, self.place)
-        if not path.is_file():
-            raise UserError(f"{path}: no such file")
-        return path
+    Raises:
+        UserError: it is broken or incomplete, or a path or link would lead out of the folder.
+    """
+    size = archive.stat().st_size
+    folder.mkdir(parents=True)
+    take = _unpack_zip if archive.suffix == ".zip" else _unpack_tar
+    with archive.open("rb") as file, _tell_broken(archive):
+        for _ in take(file, folder, within, archive):
+            progress(f"unpacking {archive.name}: MiB", file.tell() >> 20, size >> 20)
 
 
-class _Zip(Files):
-    def __init__(self, place: Path, within: str, archive: zipfile.ZipFile) -> None:
-        super().__init__(place, within)
-        self.archive = archive
-        infos = (info for info in archive.infolist() if not info.is_dir())
-        self.members = dict(_below(within, [(info.filename, info) for info in infos], place))
-
-    def names(self) -> Iterator[str]:
-        return iter(self.members)
-
-    def _open(self, name: str) -> AbstractContextManager[IO[bytes]]:
-        if name not in self.members:
-            raise UserError(f"{self.where(name)}: not in the archive")
-        return self.archive.open(self.members[name])
+def _unpack_zip(file: BufferedReader, folder: Path, within: str, place: Path) -> Iterator[None]:
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            path = _check_path(info.filename, place)
+            is_link = stat.S_ISLNK(info.external_attr >> 16)
+            if path.is_relative_to(within) and not info.is_dir() and not is_link:
+                archive.extract(info, folder)
+                yield
 
 
-class _Tar(Files):
-    def __init__(self, place: Path, within: str, archive: tarfile.TarFile) -> None:
-        super().__init__(place, within)
-        self.archive = archive
-        # Links are not followed, and devices not made: only what is a file counts.
-        found = [(member.name, member) for member in archive if member.isfile()]
-        self.members = dict(_below(within, found, place))
-        self._check_end()
-
-    def names(self) -> Iterator[str]:
-        return iter(self.members)
-
-    def _open(self, name: str) -> AbstractContextManager[IO[bytes]]:
-        file = self.archive.extractfile(self.members[name]) if name in self.members else None
-        if file is None:
-            raise UserError(f"{self.where(name)}: not in the archive")
-        return file
-
-    def _check_end(self) -> None:
-        """tarfile takes a header that is cut off or garbage for the archive's end."""
-        assert self.archive.fileobj is not None
-        self.archive.fileobj.seek(self.archive.offset)
-        header = self.archive.fileobj.read(tarfile.BLOCKSIZE)
+def _unpack_tar(file: BufferedReader, folder: Path, within: str, place: Path) -> Iterator[None]:
+    with tarfile.open(fileobj=file) as archive:
+        for member in archive:
+            path = _check_path(member.name, place)
+            if not member.isfile():
+                tarfile.data_filter(member, str(folder))  # refuses devices, and links that lead out
+            elif path.suffix == ".tar":
+                content = archive.extractfile(member)
+                assert isinstance(content, BufferedReader)
+                yield from _unpack_tar(content, folder / path.with_suffix(""), "", place)
+            elif path.is_relative_to(within):
+                archive.extract(member, folder, filter="data")
+                yield
+        # tarfile takes a header that is cut off or garbage for the archive's end.
+        assert archive.fileobj is not None
+        archive.fileobj.seek(archive.offset)
+        header = archive.fileobj.read(tarfile.BLOCKSIZE)
         if header.strip(b"\0") or len(header) not in (0, tarfile.BLOCKSIZE):
             raise tarfile.ReadError("it ends in the midst of a file")
 
 
 @contextmanager
-def opened_files(place: Path, within: str = "") -> Iterator[Files]:
-    """The files of a folder, or those of an archive that are below the folder `within` of it.
-
-    Raises:
-        UserError: not an archive, one that is broken or incomplete, or one with a path that would
-            lead out of the folder it is unpacked to.
-    """
-    with told_if_broken(place), ExitStack() as stack:
-        if place.is_dir():
-            yield _Folder(place)
-        elif place.suffix == ".zip":
-            yield _Zip(place, within, stack.enter_context(zipfile.ZipFile(place)))
-        else:
-            yield _Tar(place, within, stack.enter_context(tarfile.open(place)))
-
-
-@contextmanager
-def told_if_broken(place: Path) -> Iterator[None]:
+def _tell_broken(place: Path) -> Iterator[None]:
     """What zip, tar and gzip say about a broken archive, as a UserError that names it."""
     try:
         yield
+    except tarfile.FilterError as error:
+        raise UserError(f"{place}: {error}; nothing is taken from it") from None
     except _BROKEN as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(": ")
         raise UserError(f"{place}: broken or incomplete archive: {reason}") from None
 
 
-def _below(within: str, found: list[tuple[str, T]], place: Path) -> Iterator[tuple[str, T]]:
-    prefix = f"{within}/" if within else ""
-    for name, member in found:
-        name = _checked(name, place)
-        if name.startswith(prefix):
-            yield name.removeprefix(prefix), member
-
-
-def _checked(name: str, place: Path) -> str:
-    """A path without `.` in it, if it stays below where it starts."""
-    parts = name.split("/")
-    if name.startswith("/") or ".." in parts or "\0" in name:
+def _check_path(name: str, place: Path) -> PurePosixPath:
+    """A member's path, if it stays below where it starts."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise UserError(f"{place}: '{name}' would lead out of the folder; nothing is taken from it")
-    return "/".join(part for part in parts if part not in ("", "."))
+    return path

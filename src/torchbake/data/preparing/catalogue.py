@@ -131,7 +131,7 @@ PUBLISHED = {
 }
 
 
-def published(name: str) -> Published:
+def look_up(name: str) -> Published:
     """What is known of a data set.
 
     Raises:
@@ -143,14 +143,14 @@ def published(name: str) -> Published:
     return PUBLISHED[name]
 
 
-def found_parts(name: str, source: Path) -> dict[str, Path]:
+def find_parts(name: str, source: Path) -> dict[str, Path]:
     """Where the parts of a data set are; archives rather than what they are unpacked to.
 
     Raises:
         UserError: some are not there; which names were expected.
     """
     found, missing = {}, []
-    for purpose, part in published(name).parts.items():
+    for purpose, part in look_up(name).parts.items():
         archive = [source / part.archive] if part.archive else []
         places = [path for path in archive if path.is_file()]
         folders = [source / folder for folder in part.unpacked]
@@ -172,7 +172,7 @@ def check_archives(name: str, found: dict[str, Path], progress: Progress) -> lis
         UserError: one differs, or cannot be read.
     """
     checked = []
-    for purpose, part in published(name).parts.items():
+    for purpose, part in look_up(name).parts.items():
         path = found[purpose]
         if part.md5 is None or not path.is_file():
             continue

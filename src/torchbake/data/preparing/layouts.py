@@ -111,7 +111,7 @@ def _mit67(parts: dict[str, Files]) -> Iterator[Image]:
 
 
 def _imagenet(parts: dict[str, Files]) -> Iterator[Image]:
-    """Training images in a tar archive a class; validation images by their number."""
+    """Training images in a folder or a tar archive a class; validation images by their number."""
     devkit, val = parts["devkit"], parts["val"]
     wnids = _matlab(devkit, "data/meta.mat", _leaves)
     truth = "data/ILSVRC2012_validation_ground_truth.txt"
@@ -131,12 +131,12 @@ def _imagenet(parts: dict[str, Files]) -> Iterator[Image]:
                 f"{parts['train'].where(name)}: expected a class of "
                 f"{devkit.where('data/meta.mat')}, as n01440764.tar or n01440764/*.JPEG"
             )
-        if rest:  # unpacked
+        if rest:
             yield Image("train", wnid, rest, parts["train"], name)
             continue
-        with parts["train"].inner(name) as images:
-            for image in images.names():
-                yield Image("train", wnid, image, images, image)
+        images = parts["train"].unpack(name)
+        for image in images.names():
+            yield Image("train", wnid, image, images, image)
 
 
 READERS: dict[str, Callable[[dict[str, Files]], Iterator[Image]]] = {
@@ -146,11 +146,11 @@ READERS: dict[str, Callable[[dict[str, Files]], Iterator[Image]]] = {
     "mit67": _mit67,
     "imagenet": _imagenet,
 }
-"""By data set: its images, in the order in which they are read fastest, of its opened parts.
+"""By data set: its images, of its unpacked parts.
 
 They raise a UserError for a list that is missing or unreadable, a listed image that is not there,
-and an image that is listed for two places, all of it before the first image but for what is in
-the archives of ImageNet's training images.
+and an image that is listed for two places, all of it before the first image but for what is wrong
+with ImageNet's training images.
 """
 
 

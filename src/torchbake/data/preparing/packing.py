@@ -21,6 +21,7 @@ from ..sources.base import Split
 from ..sources.decoding import open_image
 from ..sources.registry import open_source
 from ..sources.subsets import apply_subset
+from .replace import name_hidden, replace_folder, restore_former
 
 SKIPPED = "skipped.txt"
 
@@ -72,6 +73,7 @@ def pack(
         import pyarrow
     except ImportError:
         raise UserError("pack needs datasets: pip install 'torchbake[datasets]'") from None
+    restore_former(out)
     if out.exists() and not (out / "dataset_dict.json").is_file():
         raise UserError(f"{out} is there already, and not of packed images; choose another folder")
     if out.exists() and not overwrite:
@@ -82,7 +84,7 @@ def pack(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=source.classes)}
     )
     packed = Packed()
-    part = out.with_name(f".{out.name}.part")
+    part = name_hidden(out, "part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     part.mkdir(parents=True)
     workers = count_workers() if recipe.workers is None else recipe.workers
@@ -116,9 +118,7 @@ def pack(
         if packed.skipped:
             lines = "".join(f"{line}\n" for line in packed.skipped)
             (whole / SKIPPED).write_text(lines, encoding="utf-8")
-        if out.exists():
-            out.replace(part / "former")
-        whole.replace(out)
+        replace_folder(whole, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return packed

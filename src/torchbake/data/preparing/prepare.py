@@ -4,14 +4,14 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import UserError
-from .archives import Files, opened_files
-from .catalogue import Progress, check_archives, found_parts, published
+from .archives import Files, unpack
+from .catalogue import Progress, check_archives, find_parts, look_up
 from .layouts import READERS, Image
+from .replace import name_hidden, replace_folder, restore_former
 
 RECORD = "prepared.json"
 """In a folder that was made here; what is in it, and what was checked."""
@@ -47,9 +47,9 @@ def prepare(
 ) -> Prepared:
     """Make the folder OUT/SPLIT/CLASS/IMAGE of a data set as its publisher gives it.
 
-    Images keep their bytes. They are read straight from archives, and are hard links to unpacked
-    files where that is possible. All is written to `OUT.partial` first, which becomes `out` when it
-    is whole.
+    Images keep their bytes. Archives are unpacked once, into the hidden folder `.OUT.partial`
+    beside `out`, and their images moved from there; unpacked files that are given become hard
+    links where that is possible. `out` appears when all of it is whole.
 
     Args:
         name: one of `PUBLISHED`.
@@ -63,36 +63,36 @@ def prepare(
             as published; a listed image that is not there, or is in both splits; a path that
             would lead out of the folder.
     """
-    images = published(name).images
+    known = look_up(name)
+    target = out.resolve()
+    restore_former(target)
     _check_free(out, overwrite)
     if not source.is_dir():
         raise UserError(f"{source}: no such folder; expected the one with the publisher's files")
-    found = found_parts(name, source)
+    found = find_parts(name, source)
     checked = check_archives(name, found, progress) if check else []
-    out = out.resolve()
-    partial, former = out.with_name(f"{out.name}.partial"), out.with_name(f".{out.name}.former")
-    for path in (partial, former):
-        shutil.rmtree(path, ignore_errors=True)  # of a process that was killed
+    partial = name_hidden(target, "partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     try:
-        with ExitStack() as stack:
-            parts: dict[str, Files] = {}
-            for purpose, path in found.items():
-                progress(f"reading {path.name}: part", len(parts) + 1, len(found))
-                folder = published(name).parts[purpose].folder
-                parts[purpose] = stack.enter_context(opened_files(path, folder))
-            partial.mkdir(parents=True)
-            counts = _write(READERS[name](parts), partial, sum(images.values()), progress)
-        classes = _counted(name, counts, check)
-        numbers = {split: sum(counts[split].values()) for split in images}
+        parts: dict[str, Files] = {}
+        for purpose, path in found.items():
+            room, within = partial / "unpacked" / purpose, known.parts[purpose].folder
+            if path.is_dir():
+                parts[purpose] = Files(path, path, room)
+                continue
+            unpack(path, room, within, progress)
+            parts[purpose] = Files(room / within, path / within, room)
+        made = partial / "made"
+        made.mkdir(parents=True)
+        counts = _place(READERS[name](parts), made, sum(known.images.values()), progress)
+        classes = _check_counts(name, counts, check)
+        numbers = {split: counts[split].total() for split in known.images}
         prepared = Prepared(name, classes, numbers, checked, check)
         record = json.dumps(asdict(prepared), indent=2) + "\n"
-        (partial / RECORD).write_text(record, encoding="utf-8")
-        if out.exists():
-            out.replace(former)
-        partial.replace(out)
+        (made / RECORD).write_text(record, encoding="utf-8")
+        replace_folder(made, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(former, ignore_errors=True)
     return prepared
 
 
@@ -109,10 +109,10 @@ def _check_free(out: Path, overwrite: bool) -> None:
         )
 
 
-def _write(
+def _place(
     images: Iterator[Image], folder: Path, total: int, progress: Progress
 ) -> dict[str, Counter[str]]:
-    """Write images; their numbers by split and class."""
+    """Put images where they belong; their numbers by split and class."""
     counts: dict[str, Counter[str]] = {}
     for done, image in enumerate(images, 1):
         split = counts.setdefault(image.split, Counter())
@@ -127,7 +127,7 @@ def _write(
         if image.label not in split:
             target.mkdir(parents=True, exist_ok=True)
         try:
-            image.files.copy(image.member, target / image.name)
+            image.files.give(image.member, target / image.name)
         except FileExistsError:
             raise UserError(
                 f"{image.files.where(image.member)}: another image of its class has its name"
@@ -137,16 +137,16 @@ def _write(
     return counts
 
 
-def _counted(name: str, counts: dict[str, Counter[str]], check: bool) -> int:
+def _check_counts(name: str, counts: dict[str, Counter[str]], check: bool) -> int:
     """The number of classes, if it and that of the images is as it should be."""
-    expected = published(name)
+    expected = look_up(name)
     first, *_ = splits = [counts.get(split, Counter()) for split in expected.images]
     numbers = {split: found.total() for split, found in zip(expected.images, splits, strict=True)}
     classes = set().union(*splits)
     if check and (len(classes), numbers) != (expected.classes, expected.images):
         raise UserError(
-            f"{name}: expected {_told(expected.classes, expected.images)}; found "
-            f"{_told(len(classes), numbers)}; --no-check takes a part of the data set"
+            f"{name}: expected {_describe(expected.classes, expected.images)}; found "
+            f"{_describe(len(classes), numbers)}; --no-check takes a part of the data set"
         )
     for split, found in zip(expected.images, splits, strict=True):
         if not found:
@@ -160,6 +160,6 @@ def _counted(name: str, counts: dict[str, Counter[str]], check: bool) -> int:
     return len(classes)
 
 
-def _told(classes: int, images: dict[str, int]) -> str:
+def _describe(classes: int, images: dict[str, int]) -> str:
     counts = " and ".join(f"{number:,} {split}" for split, number in images.items())
     return f"{classes:,} classes, {counts} images"

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: as Markdown, JSON and a picture."""
+"""Where the time of a training step goes, in figures: as Markdown and JSON."""
 
 import json
 import shlex
@@ -14,6 +14,7 @@ from ...training.environment import describe_environment
 from ...training.files import write_text
 from .measure import Profile
 from .phases import PHASES
+from .picture import draw_profile
 
 FILES = ("profile.json", "profile.md", "profile.svg", "trace.json.gz")
 TITLES = {
@@ -39,11 +40,11 @@ def check_folder(folder: Path) -> None:
 
 
 def summarise(recipe: Recipe, times: Profile) -> dict[str, Any]:
-    """All of `profile.json`: figures of each phase, of the whole step and of its being timed."""
+    """All of `profile.json`: figures of each phase, of the whole step and of its being recorded."""
     whole = [sum(step.values()) for step in times.steps]
     bare = statistics.median(times.bare)
-    ratios = [timed / alone for timed, alone in zip(whole, times.bare, strict=True)]
-    on_gpu = times.device.type != "cpu"
+    ratios = [timed / alone for timed, alone in zip(times.recorded, times.bare, strict=True)]
+    on_device = times.steps != times.host
     rows = {}
     for phase in (*PHASES, "step"):
         # A compiled step is one thing, in which nothing tells where the networks end.
@@ -55,7 +56,7 @@ def summarise(recipe: Recipe, times: Profile) -> dict[str, Any]:
             "mean_ms": statistics.fmean(values),
             "share": sum(values) / sum(whole),
         }
-        if on_gpu:
+        if on_device:
             hosts = [sum(h.values()) if phase == "step" else h.get(phase, 0.0) for h in times.host]
             rows[phase]["host_ms"] = _quartiles(hosts)
     environment = describe_environment()
@@ -67,9 +68,11 @@ def summarise(recipe: Recipe, times: Profile) -> dict[str, Any]:
         "warmup": times.warmup,
         "images_per_second": 1000 * recipe.training.batch_size / bare,
         "phases": rows,
-        "timed_over_bare": _quartiles(ratios),
+        "recorded_over_bare": _quartiles(ratios),
+        "busy": statistics.median(whole) / bare,
         "steps": times.steps,
-        "host_steps": times.host if on_gpu else None,
+        "host_steps": times.host if on_device else None,
+        "recorded_steps": times.recorded,
         "bare_steps": times.bare,
     }
 
@@ -80,7 +83,7 @@ def _quartiles(values: list[float]) -> list[float]:
     return statistics.quantiles(values, n=4, method="inclusive")
 
 
-def _title(phase: str, phases: dict[str, Any]) -> str:
+def _name_phase(phase: str, phases: dict[str, Any]) -> str:
     if phase == "target" and "forward" not in phases:
         return "forward, loss and targets"
     return TITLES.get(phase, "whole step")
@@ -89,16 +92,16 @@ def _title(phase: str, phases: dict[str, Any]) -> str:
 def format_profile(summary: dict[str, Any]) -> str:
     """The table, and what is to be known about it."""
     phases, environment, recipe = (summary[key] for key in ("phases", "environment", "recipe"))
-    on_gpu = summary["host_steps"] is not None
+    on_device = summary["host_steps"] is not None
     head = ["a step's phase", "median ms", "quartiles", "mean ms", "share"]
-    head += ["median ms on the host"] * on_gpu
+    head += ["median ms on the host"] * on_device
     lines = [_row(head), _row(["---"] + ["--:"] * (len(head) - 1))]
     for phase, figures in phases.items():
         low, middle, high = figures["ms"]
-        cells = [_title(phase, phases), f"{middle:.2f}", f"{low:.2f} to {high:.2f}"]
+        cells = [_name_phase(phase, phases), f"{middle:.2f}", f"{low:.2f} to {high:.2f}"]
         cells += [f"{figures['mean_ms']:.2f}", f"{100 * figures['share']:.1f} %"]
-        lines.append(_row(cells + [f"{figures['host_ms'][1]:.2f}" for _ in range(on_gpu)]))
-    low, middle, high = summary["timed_over_bare"]
+        lines.append(_row(cells + [f"{figures['host_ms'][1]:.2f}" for _ in range(on_device)]))
+    low, middle, high = summary["recorded_over_bare"]
     steps = len(summary["steps"])
     settings = recipe["training"]
     hardware = [environment["processor"], f"{environment['cores']} cores"]
@@ -111,8 +114,10 @@ def format_profile(summary: dict[str, Any]) -> str:
             f"{settings['batch_size']} images a step in {settings['precision']} on "
             f"{summary['device']}: {summary['images_per_second']:,.0f} images/s at the median "
             f"step. {steps} steps after {summary['warmup']} of warm-up; means and shares add up.",
-            f"A step timed in phases took {middle:.3f} times as long as one timed as a whole "
-            f"(quartiles {low:.3f} to {high:.3f} of {steps} pairs in turns).",
+            f"A recorded step took {middle:.3f} times as long as one that was not "
+            f"(quartiles {low:.3f} to {high:.3f} of {steps} pairs in turns)."
+            + f" The device worked {100 * summary['busy']:.0f} % of the latter."
+            * on_device,
             "",
             f"*`{environment['command']}`: {', '.join(hardware)}; Python "
             f"{environment['python']}, torch {environment['packages']['torch']}, torchbake "
@@ -126,55 +131,12 @@ def _row(cells: list[str]) -> str:
 
 
 def write_profile(folder: Path, summary: dict[str, Any]) -> list[Path]:
-    """Write `profile.json`, `.md` and, where matplotlib is, `.svg`; a former profile's go."""
+    """Write `profile.json`, `.md` and `.svg`; a former profile's files go."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in FILES]
+    phases = summary["phases"]
     write_text(paths[0], json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    for path in paths[1:]:
-        path.unlink(missing_ok=True)
     write_text(paths[1], format_profile(summary) + "\n")
-    try:
-        write_picture(paths[2], summary)
-    except ModuleNotFoundError:
-        return paths[:2]
+    write_text(paths[2], draw_profile(summary, lambda phase: _name_phase(phase, phases)))
+    paths[3].unlink(missing_ok=True)
     return paths[:3]
-
-
-def write_picture(path: Path, summary: dict[str, Any]) -> None:
-    """The phases' shares, and each step's phases one upon the other, as SVG.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-    """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    phases = {name: row for name, row in summary["phases"].items() if name != "step"}
-    with rc_context({"svg.hashsalt": "torchbake", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(8, 6), layout="constrained")
-        above, below = figure.subplots(2, 1)
-        numbers = range(1, len(summary["steps"]) + 1)
-        ground = [0.0] * len(summary["steps"])
-        for place, (phase, row) in enumerate(phases.items()):
-            color = f"C{place}"
-            low, middle, high = row["ms"]
-            above.barh(
-                place, middle, xerr=[[middle - low], [high - middle]], color=color, capsize=3
-            )
-            above.annotate(
-                f"{100 * row['share']:.1f} %",
-                (high, place),
-                textcoords="offset points",
-                xytext=(6, 0),
-                va="center",
-            )
-            heights = [step.get(phase, 0.0) for step in summary["steps"]]
-            below.bar(numbers, heights, width=1.0, bottom=ground, color=color)
-            ground = [a + b for a, b in zip(ground, heights, strict=True)]
-        above.set_yticks(range(len(phases)), [_title(phase, phases) for phase in phases])
-        above.invert_yaxis()
-        above.set_xlabel("ms, median and quartiles; share of all steps")
-        above.margins(x=0.15)
-        below.set_xlabel("step")
-        below.set_ylabel("ms")
-        figure.savefig(path, metadata={"Date": None})
