@@ -26,8 +26,8 @@ class DataRecipe:
     """The images, and how training images are augmented.
 
     Attributes:
-        name: data set: `digits`, `cifar10`, `cifar100`, `imagefolder:PATH`, `parquet:GLOB` or
-            `hf:NAME`.
+        name: data set: `digits`, `cifar10`, `cifar100`, `imagefolder:PATH`, `parquet:GLOB`,
+            `hf:NAME`, or `module:function` for a function of yours.
         folder: folder in which downloaded data sets are kept.
         image_size: height and width of the network's input in pixels; None keeps the images'.
         channels: 3 for colour or 1 for greyscale; None takes 1 for `digits`, else 3.
@@ -244,7 +244,8 @@ class Recipe:
     Attributes:
         description: one sentence on what the recipe trains.
         seed: random seed for the initial weights, the batches and the augmentation.
-        method: `name`, as in `torchbake list methods`, and the settings of that method.
+        method: `name`, as in `torchbake list methods` or `module:Class` for a class of yours, and
+            the settings of that method.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
