@@ -131,6 +131,13 @@ def test_zero_features_listen_to_all_others_alike():
     torch.testing.assert_close(targets.double(), expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.1])
+def test_gradients_flow_through_affinities(temperature):
+    features = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    features.requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: affinities(f, temperature), (features,))
+
+
 def test_extreme_logits_and_features_stay_finite():
     logits, features, _ = clustered(32)
     targets = bake_targets(1e4 * logits, 1e18 * features, affinity_temperature=0.01)

@@ -124,6 +124,16 @@ def test_settings_out_of_range_are_refused_when_made(setting):
         BAKELoss(**setting)
 
 
+def test_settings_may_change_and_are_checked_then():
+    logits, features, labels = clustered(8)
+    loss = BAKELoss()
+    loss.omega = 0.9
+    assert loss(logits, labels, features) == BAKELoss(omega=0.9)(logits, labels, features)
+    assert "omega=0.9" in repr(loss)
+    with pytest.raises(ValueError, match="omega must be"):
+        loss.omega = 1.0
+
+
 class LargeStorages(TorchDispatchMode):
     """Counts storages of `size` bytes and more: how many were made, and the most alive at once."""
 
