@@ -1,7 +1,6 @@
 """What a training run is made of: typed, frozen, and checked before anything starts.
 
-A recipe is the whole experiment. Its YAML form lists only what differs from another recipe (see
-`recipe_files`); `torchbake train RECIPE --print-recipe` shows all of it.
+`torchbake train RECIPE --print-recipe` shows a whole recipe as YAML.
 """
 
 from dataclasses import dataclass, field
@@ -18,11 +17,13 @@ from .ranges import (
     Share,
 )
 
-_FORBID_UNKNOWN = {"extra": "forbid"}
+
+class _Section:
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True)
-class DataRecipe:
+class DataRecipe(_Section):
     """The images, and how training images are augmented.
 
     Attributes:
@@ -66,8 +67,6 @@ class DataRecipe:
             finds it if there is only one candidate.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
-
     name: str = "digits"
     folder: str = "data"
     image_size: PositiveInt | None = None
@@ -100,7 +99,7 @@ class DataRecipe:
 
 
 @dataclass(frozen=True)
-class ModelRecipe:
+class ModelRecipe(_Section):
     """The network (see `models.create_model`).
 
     Attributes:
@@ -116,7 +115,7 @@ class ModelRecipe:
 
     # Layers of an nn.Sequential have numbers for names.
     __pydantic_config__: ClassVar[dict[str, Any]] = {
-        **_FORBID_UNKNOWN,
+        "extra": "forbid",
         "coerce_numbers_to_str": True,
     }
 
@@ -128,7 +127,7 @@ class ModelRecipe:
 
 
 @dataclass(frozen=True)
-class OptimizerRecipe:
+class OptimizerRecipe(_Section):
     """The optimizer.
 
     Attributes:
@@ -143,8 +142,6 @@ class OptimizerRecipe:
         clip_grad_norm: largest norm of the gradient; None sets no limit.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
-
     name: Literal["sgd", "adamw"] = "sgd"
     lr: Positive = 0.1
     momentum: Rate = 0.9
@@ -156,7 +153,7 @@ class OptimizerRecipe:
 
 
 @dataclass(frozen=True)
-class ScheduleRecipe:
+class ScheduleRecipe(_Section):
     """The learning rate over the run (see `training.optimizer.compute_lr`).
 
     Attributes:
@@ -173,8 +170,6 @@ class ScheduleRecipe:
         peak: point of the run, as a fraction of it, at which the rate is highest, for `one-cycle`.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
-
     name: Literal["constant", "step", "cosine", "one-cycle"] = "cosine"
     warmup_steps: NotNegativeInt = 0
     warmup: Rate = 0.0
@@ -186,7 +181,7 @@ class ScheduleRecipe:
 
 
 @dataclass(frozen=True)
-class TrainingRecipe:
+class TrainingRecipe(_Section):
     """The length of training, its batches and devices, and what is written.
 
     Attributes:
@@ -216,8 +211,6 @@ class TrainingRecipe:
             `best-on-test`, which is chosen on the test set, as in many published tables.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
-
     epochs: PositiveInt = 100
     epoch: Literal["images", "anchors"] = "images"
     batch_size: PositiveInt = 128
@@ -238,7 +231,7 @@ class TrainingRecipe:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(_Section):
     """The whole experiment.
 
     Attributes:
@@ -247,8 +240,6 @@ class Recipe:
         method: `name`, as in `torchbake list methods` or `module:Class` for a class of yours, and
             the settings of that method.
     """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
 
     description: str = ""
     seed: NotNegativeInt = 0

@@ -224,9 +224,7 @@ def _errors(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
     outputs = compute_outputs(opened, test, torch.arange(len(test)), console)
     found = count_confusions(outputs.logits, outputs.labels, PAIRS, EXAMPLES)
     shown = [row for confusion in found for row in confusion.examples]
-    pictures = (
-        make_sprite(restore_pictures(opened, test, torch.tensor(shown)), 48) if shown else None
-    )
+    pictures = restore_pictures(opened, test, torch.tensor(shown)) if shown else None
     places = iter(range(len(shown)))
     return {
         "reliability": measure_reliability(outputs.logits, outputs.labels),
@@ -240,7 +238,7 @@ def _errors(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
             }
             for confusion in found
         ],
-        "examples": pictures,
+        "examples": None if pictures is None else make_sprite(pictures, 48),
         "test_images": len(test),
     }
 
