@@ -20,8 +20,7 @@ class DataRecipe:
     """The images, and how training images are augmented.
 
     Attributes:
-        name: data set: `digits`, `cifar10`, `cifar100`, `imagefolder:PATH`, `parquet:GLOB` or
-            `hf:NAME`.
+        name: `digits`, `cifar10`, `cifar100`, `imagefolder:PATH`, `parquet:GLOB` or `hf:NAME`.
         folder: folder in which downloaded data sets are kept.
         image_size: height and width of the network's input in pixels; None keeps the images'.
         channels: 3 for colour or 1 for greyscale; None takes 1 for `digits`, else 3.
@@ -54,8 +53,7 @@ class DataRecipe:
         cache: keep decoded images for the next run, in TORCHBAKE_CACHE or ~/.cache/torchbake.
         workers: number of processes that decode images; 0 decodes in the training process, None
             takes one for each available core, at most 16.
-        train_split, test_split: name of the split to train or test on, for folders and Hugging
-            Face data sets; None takes the usual names.
+        train_split, test_split: name of the split to train or test on; None takes a usual name.
         image_column, label_column: column of a table that holds the images or the labels; None
             finds it if there is only one candidate.
     """
@@ -104,8 +102,7 @@ class ModelRecipe:
         drop_rate: probability of dropout before the classifier, for timm's networks.
         classifier: name of the last layer, whose input serves as features; None finds it. Only a
             network of your own needs this or `model.features`.
-        features: name of the layer whose output serves as features, instead of
-            `model.classifier`; maps and tokens are averaged.
+        features: name of a layer whose output serves as features, instead of `model.classifier`.
     """
 
     # Layers of an nn.Sequential have numbers for names.
@@ -130,8 +127,7 @@ class OptimizerRecipe:
         lr: learning rate after warm-up, for a whole batch over all devices.
         momentum: momentum of SGD; without effect on AdamW.
         nesterov: use Nesterov momentum; without effect on AdamW.
-        betas: decay rates of AdamW's averages of the gradient and of its square; without effect
-            on SGD.
+        betas: decay rates of AdamW's averages of the gradient and of its square; not for SGD.
         weight_decay: weight decay, in AdamW decoupled from the gradient.
         decay_norm_and_bias: also decay biases and the weights of normalisation layers.
         clip_grad_norm: largest norm of the gradient; None sets no limit.
@@ -158,13 +154,11 @@ class ScheduleRecipe:
             which rises and falls.
         warmup_steps: number of steps at the start in which the learning rate rises linearly.
         warmup: length of this warm-up as a fraction of the run, instead of its number of steps.
-        warmup_start: first learning rate, as a fraction of `optimizer.lr`, for a warm-up and for
-            `one-cycle`.
-        milestones: points of the run, as fractions of it, at which `step` multiplies the rate by
-            `schedule.gamma`.
+        warmup_start: first rate as a fraction of `optimizer.lr`, for warm-up and `one-cycle`.
+        milestones: fractions of the run after which `step` multiplies the rate by `schedule.gamma`.
         gamma: factor of the learning rate at each milestone, for `step`.
-        final: last learning rate, as a fraction of `optimizer.lr`, for `cosine` and `one-cycle`.
-        peak: point of the run, as a fraction of it, at which the rate is highest, for `one-cycle`.
+        final: last rate as a fraction of `optimizer.lr`, for `cosine` and `one-cycle`.
+        peak: fraction of the run after which the rate is highest, for `one-cycle`.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID_UNKNOWN
@@ -188,13 +182,10 @@ class TrainingRecipe:
         epoch: what an epoch counts: as many `images` as the training set has, or each of them
             once as one of the `anchors`, to which partners are added, so that there are more.
         batch_size: number of images in an update, over all devices.
-        accumulate: number of parts into which a batch is divided to save memory; images teach each
-            other only within a part.
+        accumulate: parts of a batch, to save memory; images teach each other within a part only.
         max_steps: number of updates after which training ends; None trains all epochs.
-        precision: number format of the forward pass: `float32`, or `bf16` or `fp16` (mixed
-            precision); weights are always float32.
-        ema_decay: decay per update of a moving average of the weights, which is evaluated and
-            saved, too; None keeps no average.
+        precision: number format of the forward pass; weights are always float32.
+        ema_decay: decay per update of a moving average of the weights; None keeps no average.
         device: device to train on: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, …
         eval_every: number of epochs between evaluations; the end of training is always evaluated.
         log_every: number of steps between records in the log.
@@ -204,8 +195,7 @@ class TrainingRecipe:
         compile: compile the network, the targets and the loss with torch.compile.
         cuda_graphs: record the compiled step as a CUDA graph and replay it, which speeds up small
             steps; needs `training.compile`, and does nothing on other devices.
-        sync_batch_norm: let batch normalisation span all devices, which must be CUDA's; does
-            nothing on a single device.
+        sync_batch_norm: let batch normalisation span all devices, which must be CUDA's.
         report: which evaluation stands for the run in comparisons: the `last`, or the
             `best-on-test`, which is chosen on the test set, as in many published tables.
     """
