@@ -1,7 +1,4 @@
-"""What a training run is made of: typed, frozen, and checked before anything starts.
-
-`torchbake train RECIPE --print-recipe` shows a whole recipe as YAML.
-"""
+"""What a training run is made of: typed, frozen, and checked before anything starts."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal

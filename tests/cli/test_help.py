@@ -116,12 +116,20 @@ def test_meanings_are_those_of_the_docstring_or_of_what_is_inherited():
 
         size: int = 0
 
+    class Third(Other):
+        """A third.
+
+        Args:
+            size: see `Other`; at least 3.
+        """
+
     assert read_meanings(Base) == {"rate": "how fast, per step.", "size": "how large."}
     assert read_meanings(Other) == {
         "rate": "slower than: all.",
         "size": "how large.",
         "pace": "slower than: all.",
     }
+    assert read_meanings(Third)["size"] == "how large; at least 3."
 
 
 @pytest.mark.parametrize(

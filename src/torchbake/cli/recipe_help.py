@@ -2,10 +2,6 @@
 
 import argparse
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_help_recipe(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +16,8 @@ def add_help_recipe(parser: argparse.ArgumentParser) -> None:
 
 def print_recipe_help(*methods: str) -> None:
     """Print all keys by section, with the settings of these methods: meaning, values, default."""
-    from ..errors import UserError, suggest_names
     from ..methods import METHODS
+    from ..methods.find import find_method
     from ..training.recipe_keys import Key, Section, list_sections, list_settings
 
     parser = argparse.ArgumentParser(
@@ -39,9 +35,7 @@ def print_recipe_help(*methods: str) -> None:
     for section in list_sections():
         add(section.name, section, section.keys)
     for name in dict.fromkeys(methods):
-        if name not in METHODS:
-            raise UserError(f"unknown method '{name}'{suggest_names(name, 'methods', METHODS)}")
-        settings = list_settings(name, METHODS[name])
+        settings = list_settings(name, find_method(name))
         add(f"method {name}", settings, settings.keys)
     parser.epilog = (
         f"--method NAME chooses the method, and --help-recipe beside it explains the settings of "

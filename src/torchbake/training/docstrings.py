@@ -4,7 +4,7 @@ import inspect
 import re
 
 _ENTRY = re.compile(r"([A-Za-z_]\w*(?:, [A-Za-z_]\w*)*): (.*)")
-_POINTER = re.compile(r"see `\w+`\.?")
+_POINTER = re.compile(r"see `\w+`(?:\.?$|(?=; ))")
 
 
 def read_summary(kind: type) -> str:
@@ -16,12 +16,17 @@ def read_meanings(kind: type) -> dict[str, str]:
     """What a class's docstring says of each name under `Args:` or `Attributes:`.
 
     An entry is `name: meaning` or `name, other: meaning`, where indented lines go on. What is
-    missing, or only says to see another class, is looked for in the classes that it inherits from.
+    missing, or says to see another class, is looked for in the classes that it inherits from;
+    what follows behind a semicolon is added to it.
     """
     meanings: dict[str, str] = {}
     for ancestor in reversed(inspect.getmro(kind)):
         for name, meaning in _parse_entries(ancestor.__dict__.get("__doc__") or "").items():
-            if not (_POINTER.fullmatch(meaning) and name in meanings):
+            pointer = _POINTER.match(meaning)
+            if pointer and name in meanings:
+                rest = meaning[pointer.end() :]
+                meanings[name] = meanings[name].rstrip(".") + rest if rest else meanings[name]
+            else:
                 meanings[name] = meaning
     return meanings
 

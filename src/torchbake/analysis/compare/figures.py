@@ -45,6 +45,11 @@ class Row(NamedTuple):
     trained_parameters: int
     unequal: bool
 
+    @property
+    def shown_error(self) -> float:
+        """The standard error of top-1 as it is drawn: 0 for a single seed, which has none."""
+        return 0.0 if math.isnan(self.top1[1]) else self.top1[1]
+
 
 def find_runs(paths: list[Path]) -> list[RunFolder]:
     """The run folders among these, and those right below a folder that is none.

@@ -1,7 +1,6 @@
 """Runs as one HTML page: figures, curves, errors, who teaches whom, recipe, environment."""
 
 import json
-import math
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -105,18 +104,18 @@ def write_report(
         name=first.path.resolve().name,
         recipe=recipe,
         recipe_text=first.recipe.read_text(encoding="utf-8"),
-        environment_text=_environment_text(first),
+        environment_text=_read_environment(first),
         several=len(runs) > 1,
         notes=left_out,
         legend=[(name, *charts.style_line(k)) for k, name in enumerate(dict.fromkeys(variants))],
-        charts=_charts(variants, records),
-        rows=[_row(row) for row in rows],
-        axis=_axis(rows),
+        charts=_draw_charts(variants, records),
+        rows=[_format_row(row) for row in rows],
+        axis=_make_axis(rows),
         remark=make_remark(recipe),
         baseline=baseline,
         top1_title=title_top1(recipe.training.report),
         remarks=" ".join(list_remarks(rows, recipe.training.report)),
-        figures=_figures(first, records[0]),
+        figures=_list_figures(first, records[0]),
         view=(charts.WIDTH, charts.HEIGHT, charts.LEFT, charts.RIGHT, charts.TOP, charts.BOTTOM),
         **details,
     )
@@ -124,13 +123,13 @@ def write_report(
     return left_out
 
 
-def _environment_text(run: RunFolder) -> str:
+def _read_environment(run: RunFolder) -> str:
     if not run.environment.is_file():
         return ""
     return json.dumps(json.loads(run.environment.read_text(encoding="utf-8")), indent=2)
 
 
-def _charts(variants: list[str], records: list[list[dict[str, Any]]]) -> list[charts.Chart]:
+def _draw_charts(variants: list[str], records: list[list[dict[str, Any]]]) -> list[charts.Chart]:
     """A chart of each quantity that the runs have recorded."""
     trained = [[r for r in run if r["kind"] == "train"] for run in records]
     terms = dict.fromkeys(
@@ -153,7 +152,7 @@ def _charts(variants: list[str], records: list[list[dict[str, Any]]]) -> list[ch
     return found
 
 
-def _figures(run: RunFolder, records: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _list_figures(run: RunFolder, records: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Names and values for the first run's table."""
     evaluated = [record for record in records if record["kind"] == "eval"]
     trained = [record for record in records if record["kind"] == "train"]
@@ -185,21 +184,17 @@ def _figures(run: RunFolder, records: list[dict[str, Any]]) -> list[tuple[str, s
     return figures
 
 
-def _axis(rows: list[Row]) -> list[charts.Tick]:
+def _make_axis(rows: list[Row]) -> list[charts.Tick]:
     """Ticks of the axis of top-1 with its errors, in percent of the width."""
     if not rows:
         return []
-    ends = [row.top1[0] + sign * _error(row) for row in rows for sign in (-1, 1)]
+    ends = [row.top1[0] + sign * row.shown_error for row in rows for sign in (-1, 1)]
     values = charts.choose_ticks(min(ends), max(ends), 3)
     low, high = values[0], values[-1]
     return [charts.Tick(100 * (v - low) / (high - low), f"{v:g}") for v in values]
 
 
-def _error(row: Row) -> float:
-    return 0.0 if math.isnan(row.top1[1]) else row.top1[1]
-
-
-def _row(row: Row) -> dict[str, Any]:
+def _format_row(row: Row) -> dict[str, Any]:
     """A variant's figures as texts, and its top-1 with its error as numbers."""
     return {
         "variant": format_variant(row),
@@ -213,11 +208,11 @@ def _row(row: Row) -> dict[str, Any]:
         "memory": f"{row.peak_memory / 2**20:,.0f}",
         "seeds": row.seeds,
         "mean": row.top1[0],
-        "error": _error(row),
+        "error": row.shown_error,
     }
 
 
-def _errors(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
+def _find_errors(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
     """Reliability, and the most confused classes with pictures of them."""
     test = opened.data.source.test
     classes = opened.data.source.classes
@@ -243,7 +238,7 @@ def _errors(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
     }
 
 
-def _inspector(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
+def _make_inspector(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:
     train = opened.data.source.train
     batch = draw_batch(opened, min(size, len(train)))
     outputs = compute_outputs(opened, train, batch, console)
