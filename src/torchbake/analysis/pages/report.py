@@ -29,8 +29,7 @@ from .inspect import draw_batch, inspect_batch, make_remark, name_images, read_s
 from .render import render
 from .sprites import make_sprite
 
-PAIRS, EXAMPLES = 10, 4
-"""Pairs of confused classes that are shown, and pictures of each."""
+PAIRS, EXAMPLES = 10, 4  # pairs of confused classes that are shown, and pictures of each
 
 TITLES = {
     ("eval", "top1"): "Test top-1, %",
@@ -93,8 +92,10 @@ def write_report(
         except UserError as error:
             left_out.append(f"no pictures and no errors of classes: {error}")
         else:
-            parts = {"errors of classes": _errors, "pictures of who teaches whom": _inspector}
-            for what, part in parts.items():
+            for what, part in (
+                ("errors of classes", _find_errors),
+                ("pictures of who teaches whom", _make_inspector),
+            ):
                 try:
                     details |= part(opened, size, console)
                 except UserError as error:
