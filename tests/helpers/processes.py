@@ -20,6 +20,7 @@ def run(command, folder):
     done = subprocess.run(
         command,
         cwd=folder,
+        stdin=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
