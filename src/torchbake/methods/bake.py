@@ -30,7 +30,8 @@ class BAKE(Method):
     all of them teach each other.
 
     Images of Mixup and CutMix teach each other like any others: affinities, predictions and
-    targets are those of the mixed images, and whole class groups are mixed (see `data.augment.mixing`).
+    targets are those of the mixed images, and whole class groups are mixed (see
+    `data.augment.mixing`).
 
     Args:
         partners: M, how many others of its class are drawn with each image; 3 on CIFAR-100, 1 on

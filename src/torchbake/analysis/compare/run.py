@@ -6,7 +6,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -159,6 +159,8 @@ def _do_run(
     """One run, in a process of its own; tells in one line what came of it."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.setpgid(0, 0)  # a terminal's Ctrl-C is for the comparison, which passes it on
+    # Until training handles it: ended at once, this process would leave those that decode images.
+    signal.signal(signal.SIGTERM, _interrupt)
     import torch
 
     from ...training.loop import train
@@ -174,7 +176,7 @@ def _do_run(
             line += f" (no report.html: {error.strerror})"
     except UserError as error:
         line = f"failed: {error}"
-    except Stopped:
+    except (Stopped, KeyboardInterrupt):
         line = "stopped"
     except Exception as error:
         error_file = folder.path / "error.txt"
@@ -190,4 +192,6 @@ def _exit_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
+        for child in active_children():  # processes that decode images, which would stay
+            child.kill()
         os._exit(1)
