@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..errors import Stopped, UserError
 from . import audit, compare, evaluate, inspect, list_names, pack, prepare, profile, report, train
 

@@ -1,5 +1,6 @@
 """Files that are either old or new, never half-written."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +27,33 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
-    """Write the weights of a `Classifier`'s network as safetensors, under the network's names."""
+    """Write the weights of a `Classifier`'s network as safetensors, under the network's names.
+
+    The same weights and metadata give the same bytes.
+    """
     state = {
         # Copies, since safetensors refuses tensors that share memory.
         name.removeprefix("network."): value.detach().cpu().clone().contiguous()
         for name, value in model.state_dict().items()
     }
-    _replace(path, lambda temporary: save_file(state, temporary, metadata))
+
+    def write(temporary: Path) -> None:
+        save_file(state, temporary, metadata)
+        _sort_metadata(temporary)
+
+    _replace(path, write)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a safetensors file in order: the library writes them in any."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= size, path
+        file.seek(8)
+        file.write(text.ljust(size))  # blanks fill it, as the format allows
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,7 +79,11 @@ def check_writable(folder: Path) -> None:
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.touch()  # which gives it the mode that the umask asks for
+    mode = temporary.stat().st_mode
     write(temporary)
+    temporary.chmod(mode)  # safetensors makes a file of its own, which its owner alone can read
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
