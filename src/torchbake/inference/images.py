@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,8 +45,12 @@ def read_image(
         UserError: a file that cannot be read, or something that is no image.
     """
     if isinstance(image, str | os.PathLike):
-        content, name = read_file(os.fspath(image))
-        return preprocessing.read(content, show_path(name))
+        path, name = os.fspath(image), show_path(image)
+        try:
+            content = read_file(path).content
+        except UserError as error:
+            raise UserError(str(error).replace(path, name, 1)) from None
+        return preprocessing.read(content, name)
     name = f"image {number}"
     if isinstance(image, np.ndarray | Tensor):
         image = _read_array(image, name)
@@ -81,7 +84,7 @@ def _read_array(image: "np.ndarray | Tensor", name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array))
 
 
-def show_path(path: str | Path) -> str:
+def show_path(path: str | os.PathLike[str]) -> str:
     """A path as one line of Unicode: bytes that are not UTF-8 and control characters escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -69,11 +69,11 @@ def read_size(encoded: bytes, name: str) -> tuple[int, int]:
         height, width, orientation = header
     else:
         with open_image(encoded, name) as image:
-            orientation = read_orientation(image)
-            width, height = image.size
-            if image.format == "TIFF":  # versions of Pillow differ in when they turn it
+            if image.format == "TIFF":  # which Pillow turns when it loads it
                 image.load()
                 return image.height, image.width
+            orientation = read_orientation(image) if _may_be_turned(encoded) else 1
+            width, height = image.size
     return (width, height) if orientation >= 5 else (height, width)
 
 
@@ -98,10 +98,13 @@ def _fast_header(encoded: bytes, name: str) -> tuple[int, int, int] | None:
 
 
 def _may_be_turned(encoded: bytes) -> bool:
-    """Whether a JPEG file's segments before the image hold something like an orientation tag.
+    """Whether a file holds something like an orientation tag, of JPEG files before the image.
 
-    Most files have none: they are spared Pillow's reading of their metadata.
+    Most files have none: they are spared Pillow's reading of their metadata, which may stand behind
+    the image.
     """
+    if not encoded.startswith(b"\xff\xd8\xff"):
+        return any(word in encoded for word in METADATA)
     place = 2
     while encoded[place : place + 1] == b"\xff":
         marker = encoded[place + 1]
@@ -117,6 +120,10 @@ def _may_be_turned(encoded: bytes) -> bool:
                 return True
         place = end
     return False
+
+
+METADATA = (b"Exif", b"eXIf", b"EXIF", b"exif", b"XML:com.adobe.xmp", b"XMP ")
+"""What EXIF and XMP are called in files of PNG, WebP, AVIF and JPEG 2000."""
 
 
 @contextmanager
@@ -157,6 +164,7 @@ def read_pixels(image: Image.Image, channels: int) -> UInt8[Tensor, "channels h 
 
     They are those of Pillow's `convert`, which drops transparency.
     """
+    image.load()  # a fault must show here, and not where metadata are read
     from torchvision.transforms.v2 import functional as F
 
     # Pillow turns TIFF files itself, and then may keep the tag.
