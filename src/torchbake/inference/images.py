@@ -45,7 +45,7 @@ def read_image(
         UserError: a file that cannot be read, or something that is no image.
     """
     if isinstance(image, str | os.PathLike):
-        path, name = os.fspath(image), show_path(image)
+        path, name = os.fspath(image), to_line(image)
         try:
             content = read_file(path).content
         except UserError as error:
@@ -84,7 +84,12 @@ def _read_array(image: "np.ndarray | Tensor", name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array))
 
 
-def show_path(path: str | os.PathLike[str]) -> str:
-    """A path as one line of Unicode: bytes that are not UTF-8 and control characters escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+def to_unicode(name: str | os.PathLike[str]) -> str:
+    """A name in which bytes that are not UTF-8, as files' names may hold, are escaped."""
+    return os.fspath(name).encode("utf-8", "backslashreplace").decode()
+
+
+def to_line(name: str | os.PathLike[str]) -> str:
+    """A name as one line to be shown: control characters are escaped, too."""
+    text = to_unicode(name)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from safetensors.torch import save_file
@@ -61,6 +62,16 @@ def write_text(path: Path, text: str) -> None:
     _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """A text file to be written bit by bit, line ends as they are; it is there when it is whole."""
+    with (
+        _replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        yield file
+
+
 def check_writable(folder: Path) -> None:
     """Whether files can be written to a folder, which need not be there yet; changes nothing.
 
@@ -77,16 +88,26 @@ def check_writable(folder: Path) -> None:
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    with _replacing(path) as temporary:
+        write(temporary)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to be written, which then takes the place of `path`; of an error nothing is left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.unlink(missing_ok=True)
     temporary.touch()  # which gives it the mode that the umask asks for
     mode = temporary.stat().st_mode
-    write(temporary)
-    temporary.chmod(mode)  # safetensors makes a file of its own, which its owner alone can read
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.chmod(mode)  # safetensors makes a file of its own, for its owner's eyes alone
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
