@@ -20,9 +20,10 @@ from .log import Log
 from .meters import Meters, read_peak_memory
 from .network import PRECISIONS
 from .optimizer import compute_lr
-from .run_folder import RunFolder
+from .run_folder import FREE_KEYS, RunFolder, flatten_recipe
 from .setup import Setup, State, set_up
 from .step import update
+from .weights_file import Description, describe_model, digest_recipe
 
 
 def train(
@@ -163,14 +164,7 @@ def _evaluate(setup: Setup) -> dict[str, float]:
 
 def _write_results(setup: Setup, run: RunFolder, state: State, final: dict[str, float]) -> None:
     """Write the weights, what is needed to use them, and the figures of the run."""
-    metadata = {
-        "model": setup.recipe.model.name,
-        "classes": json.dumps(setup.data.source.classes, ensure_ascii=False),
-        "channels": str(setup.data.channels),
-        "image_size": str(setup.data.image_size),
-        "mean": json.dumps(setup.data.mean),
-        "std": json.dumps(setup.data.std),
-    }
+    metadata = _describe(setup, state).to_metadata()
     save_weights(run.weights, setup.model, metadata)
     if setup.average is not None:
         save_weights(run.ema_weights, setup.average.network, metadata)
@@ -185,6 +179,26 @@ def _write_results(setup: Setup, run: RunFolder, state: State, final: dict[str, 
         "best_on_test": max(evaluated, key=lambda record: record["top1"]),
     }
     write_text(run.result, json.dumps(result, indent=1) + "\n")  # the last: the run is finished
+
+
+def _describe(setup: Setup, state: State) -> Description:
+    """How the run's weights are to be used, and where they come from."""
+    recipe = setup.recipe
+    flat = flatten_recipe(asdict(recipe))
+    return Description(
+        recipe.model.name,
+        tuple(setup.data.source.classes),
+        setup.data.preprocessing,
+        describe_model(recipe.model),
+        recipe.training.precision,
+        run={
+            "method": recipe.method["name"],
+            "seed": recipe.seed,
+            "recipe": digest_recipe({key: flat[key] for key in flat if key not in FREE_KEYS}),
+            "steps": state.step,
+            "images": state.images,
+        },
+    )
 
 
 def _summarise(setup: Setup, state: State) -> str:

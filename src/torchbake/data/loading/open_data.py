@@ -11,8 +11,9 @@ from ..._shapes import Int, Tensor, UInt8
 from ...batch import Batch
 from ...errors import UserError
 from ...recipe import DataRecipe
-from ..augment.geometry import choose_crop_share, crop_middle
-from ..augment.normalise import measure_channels, normalise
+from ..augment.geometry import choose_crop_share
+from ..augment.normalise import measure_channels
+from ..preprocessing import Preprocessing
 from ..sources.base import Source, Split
 from ..sources.registry import open_source
 from ..sources.subsets import apply_subset
@@ -44,6 +45,14 @@ class Data:
     pixels: tuple[UInt8[Tensor, "n ch h w"], UInt8[Tensor, "m ch h w"]] | None
 
     @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to images in evaluation."""
+        share = choose_crop_share(self.recipe)
+        return Preprocessing(
+            self.image_size, self.channels, tuple(self.mean), tuple(self.std), share
+        )
+
+    @property
     def workers(self) -> int:
         """Processes that decode."""
         return count_workers() if self.recipe.workers is None else self.recipe.workers
@@ -67,12 +76,9 @@ class Data:
         parts = indices.split(batch_size) if len(indices) else ()
         own = (self.source.train, self.source.test)
         if self.pixels is not None and split in own:
-            pixels, share = self.pixels[own.index(split)], choose_crop_share(self.recipe)
+            pixels, preprocessing = self.pixels[own.index(split)], self.preprocessing
             for part in parts:
-                seen = (
-                    crop_middle(pixels[part], self.image_size, share) if share < 1 else pixels[part]
-                )
-                yield self._make_batch(split, seen, part, device)
+                yield self._make_batch(split, preprocessing.crop(pixels[part]), part, device)
             return
         stream = Stream(split, self.recipe, self.channels, self.image_size)
         wanted = [part.tolist() for part in parts]
@@ -83,7 +89,7 @@ class Data:
     def _make_batch(
         self, split: Split, pixels: Tensor, indices: Tensor, device: torch.device
     ) -> Batch:
-        images = normalise(pixels.to(device, non_blocking=True), self.mean, self.std)
+        images = self.preprocessing.normalise(pixels.to(device, non_blocking=True))
         labels = split.labels[indices]
         return Batch(images, labels.to(device), indices.to(device))
 
