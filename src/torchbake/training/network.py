@@ -62,6 +62,11 @@ def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
     return model
 
 
+def read_temperature(run: RunFolder, *, ema: bool = False) -> float | None:
+    """The temperature that was fitted for a finished run's network; None if none was."""
+    return read_description(run.find_weights(ema=ema), run.read_recipe()).temperature
+
+
 def compile_step(
     method: Method, wrapped: nn.Module, recipe: TrainingRecipe
 ) -> Callable[[Batch], Step]:
