@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .._shapes import Float, Tensor, UInt8
-from .programs import Program
+from .._shapes import Float, Tensor
+from ..inference.programs import Program
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,8 +20,6 @@ BATCH = 64
 LISTED = 20  # images that disagree, by number
 ROUNDING = 1e-6
 """Difference of two probabilities that another order of float32 operations may turn around."""
-
-Pictures = Iterable[UInt8[Tensor, "ch h w"]]
 
 
 @dataclass
@@ -46,10 +44,10 @@ class Agreement:
     def add(self, expected: Float[Tensor, "n c"], got: Float[Tensor, "n c"]) -> None:
         """Count a batch of probabilities."""
         best, chosen = expected.max(dim=1), got.argmax(dim=1)
-        # Of what is not a number, no class is the most probable.
-        same = (best.indices == chosen) & got.isfinite().all(dim=1)
+        finite = got.isfinite().all(dim=1)  # of what is no number, no class is most probable
+        same = finite & (best.indices == chosen)
         behind = best.values - expected.gather(1, chosen[:, None])[:, 0]
-        tied = ~same & (behind <= ROUNDING)
+        tied = finite & ~same & (behind <= ROUNDING)
         others = (self.images + (~(same | tied)).nonzero()[:, 0]).tolist()
         self.disagreeing += others[: LISTED - len(self.disagreeing)]
         difference = float((expected - got).abs().max())
@@ -69,8 +67,8 @@ class Agreement:
         )
 
 
-def run_on_pictures(program: Program, split: Split) -> Iterator[Float[Tensor, "n c"]]:
-    """A program's output for the decoded pictures of a split, in order.
+def run_on_pictures(program: Program, split: Split) -> Iterator[Tensor]:
+    """A program's output (n, c) for the decoded pictures of a split, in order.
 
     Neighbours of one size go in one batch.
     """
@@ -87,8 +85,8 @@ def run_on_pictures(program: Program, split: Split) -> Iterator[Float[Tensor, "n
 
 def run_on_transformed(
     program: Program, split: Split, transform: Callable[[Image.Image], Tensor]
-) -> Iterator[Float[Tensor, "n c"]]:
-    """A program's output for the pictures of a split, transformed one by one by a library."""
+) -> Iterator[Tensor]:
+    """A program's output (n, c) for the pictures of a split, which `transform` makes ready."""
     from torchvision.transforms.v2.functional import to_pil_image
 
     for numbers in torch.arange(len(split)).split(BATCH):
@@ -96,10 +94,8 @@ def run_on_transformed(
         yield program(torch.stack([transform(picture) for picture in pictures]))
 
 
-def compare_probabilities(
-    expected: Iterable[Float[Tensor, "n c"]], got: Iterable[Float[Tensor, "m c"]]
-) -> Agreement:
-    """Compare two passes over the same images, whose batches need not be the same."""
+def compare_probabilities(expected: Iterable[Tensor], got: Iterable[Tensor]) -> Agreement:
+    """Compare two passes over the same images: batches (n, c), which need not be of one size."""
     agreement = Agreement()
     have_expected, have_got = iter(expected), iter(got)
     left: Tensor | None = None

@@ -3,10 +3,9 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import torch
 from rich.console import Console
@@ -14,58 +13,16 @@ from rich.console import Console
 from .._shapes import Float, Tensor
 from ..analysis.outputs import Outputs, compute_outputs
 from ..errors import UserError
+from ..inference.programs import load_onnx, load_torch
 from ..training.files import check_writable, write_text
 from ..training.opened_run import OpenedRun, open_run
 from ..training.weights_file import Description, load_described, read_description
 from .agreement import Agreement, compare_probabilities, run_on_pictures, run_on_transformed
 from .card import write_card
+from .options import FILES, Options
 from .preprocess import Preprocess
-from .programs import (
-    Logits,
-    Probabilities,
-    describe_signature,
-    load_onnx,
-    load_torch,
-    write_onnx,
-    write_torch,
-)
+from .programs import Logits, Probabilities, describe_signature, write_onnx, write_torch
 from .timm_folder import load_timm, write_timm
-
-Form = Literal["timm", "onnx", "torch"]
-
-FILES: dict[Form, str] = {
-    "timm": "model.safetensors",
-    "onnx": "model.onnx",
-    "torch": "model.pt2",
-}
-"""The file that holds the weights."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run is exported.
-
-    Attributes:
-        form: what it becomes.
-        ema: export the moving average of the weights.
-        with_preprocessing: take decoded pictures and give probabilities, in place of normalised
-            images and logits.
-        half: compute in float16; of a timm folder, keep the weights so.
-        license: identifier for the model card, such as `apache-2.0`.
-    """
-
-    form: Form
-    ema: bool = False
-    with_preprocessing: bool = False
-    half: bool = False
-    license: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.form == "timm" and self.with_preprocessing:
-            raise UserError(
-                "--with-preprocessing: needs --to onnx or --to torch; timm preprocesses by itself, "
-                "as config.json says"
-            )
 
 
 def export_run(

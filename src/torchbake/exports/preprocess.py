@@ -5,6 +5,7 @@ so that an exported program gives the very pixels that evaluation does.
 """
 
 import math
+
 import torch
 from torch import nn
 
@@ -13,6 +14,7 @@ from ..data.preprocessing import Preprocessing
 
 PRECISION_BITS = 22  # of Pillow's coefficients for 8-bit images (src/libImaging/Resample.c)
 SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
+
 
 class Preprocess(nn.Module):
     """Decoded pictures of any size, resized, cropped and normalised as evaluation does.

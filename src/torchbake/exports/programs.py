@@ -1,25 +1,19 @@
 """Networks as programs that need no torchbake: ONNX files and torch.export programs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 
 from .._shapes import Float, Tensor, UInt8
 from ..errors import UserError
+from ..inference.programs import METADATA_FILE, require_packages
 from .preprocess import Preprocess
 
-if TYPE_CHECKING:
-    import numpy as np
-
 Made = TypeVar("Made")
-Program = Callable[[Tensor], Tensor]
-"""A batch of inputs, on the CPU, to the program's output."""
 
 
 class Logits(nn.Module):
@@ -80,7 +74,7 @@ def write_onnx(
     Raises:
         UserError: a package is missing, or the network has what ONNX cannot express.
     """
-    _require("onnx", "onnxscript", "onnxruntime", extra="onnx")
+    require_packages("onnx", "onnxscript", "onnxruntime", extra="onnx")
     program = _explain(
         "ONNX",
         lambda: torch.onnx.export(
@@ -95,40 +89,8 @@ def write_onnx(
     )
     assert program is not None  # with dynamo=True
     model: Any = program.model
-    model.metadata_props.update(metadata)
+    model.metadata_props.update(metadata | {"input": signature.input})
     program.save(path)
-
-
-def load_onnx(path: Path) -> tuple[Program, dict[str, str]]:
-    """An ONNX file as a function, run by ONNX Runtime on the CPU, and its metadata.
-
-    Raises:
-        UserError: no such file, or not an ONNX file.
-    """
-    _require("onnxruntime", extra="onnx")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's own classes have no common base
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as an ONNX file: {reason}") from None
-    name = session.get_inputs()[0].name
-
-    def run(inputs: Tensor) -> Tensor:
-        outputs: list[np.ndarray[Any, Any]] = session.run(None, {name: inputs.numpy()})
-        return torch.from_numpy(outputs[0])
-
-    return run, dict(session.get_modelmeta().custom_metadata_map)
-
-
-METADATA_FILE = "torchbake.json"
-"""Name of the metadata within a torch.export archive."""
 
 
 def write_torch(
@@ -145,30 +107,9 @@ def write_torch(
             module.eval(), (signature.example,), dynamic_shapes=_dynamic_shapes(signature)
         ),
     )
-    files = {METADATA_FILE: json.dumps(metadata, ensure_ascii=False)}
+    text = json.dumps(metadata | {"input": signature.input}, ensure_ascii=False)
+    files = {METADATA_FILE: text}
     torch.export.save(program, path, extra_files=files)
-
-
-def load_torch(path: Path) -> tuple[Program, dict[str, str]]:
-    """A torch.export program as a function, and its metadata.
-
-    Raises:
-        UserError: no such file, or not a torch.export program.
-    """
-    files: dict[str, Any] = {METADATA_FILE: ""}
-    try:
-        module = torch.export.load(path, extra_files=files).module()
-        metadata: dict[str, str] = json.loads(files[METADATA_FILE] or "{}")
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as a torch.export program: {reason}") from None
-
-    @torch.no_grad()
-    def run(inputs: Tensor) -> Tensor:
-        outputs: Tensor = module(inputs)
-        return outputs
-
-    return run, metadata
 
 
 def _dynamic_shapes(signature: Signature) -> tuple[dict[int, Any], ...]:
@@ -179,15 +120,8 @@ def _explain(form: str, make: Callable[[], Made]) -> Made:
     try:
         return make()
     except Exception as error:  # whatever the exporter stumbles over
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise UserError(f"the network cannot be exported by {form}: {reason}") from error
-
-
-def _require(*packages: str, extra: str) -> None:
-    from importlib.util import find_spec
-
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise UserError(
-            f"needs the package {missing[0]}: pip install 'torchbake[{extra}]'"
-        )

@@ -12,8 +12,8 @@ from torch import nn
 from .._shapes import Tensor
 from ..data.preprocessing import Preprocessing
 from ..errors import UserError
+from ..inference.programs import Program
 from ..training.weights_file import Description
-from .programs import Program
 
 WEIGHTS = "model.safetensors"
 
@@ -67,7 +67,7 @@ def find_crop_pct(preprocessing: Preprocessing) -> float:
 
 
 def load_timm(folder: Path) -> tuple[Program, Callable[[Image.Image], Tensor]]:
-    """A folder as timm alone loads it: normalised images to logits, and a picture to such an image."""
+    """A folder as timm alone loads it: its network, and its transform of a picture for it."""
     import timm
     from timm.data import create_transform, resolve_model_data_config
 
