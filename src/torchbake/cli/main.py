@@ -15,18 +15,33 @@ from . import (
     audit,
     compare,
     evaluate,
+    export,
     inspect,
     list_names,
     pack,
     predict,
     prepare,
     profile,
+    push,
     report,
     train,
 )
 
-COMMANDS = (train, compare, evaluate, predict, report, inspect, audit, profile, prepare, pack)
-COMMANDS += (list_names,)
+COMMANDS = (
+    train,
+    compare,
+    evaluate,
+    predict,
+    export,
+    push,
+    report,
+    inspect,
+    audit,
+    profile,
+    prepare,
+    pack,
+    list_names,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -61,7 +61,7 @@ class Preprocessing:
         """Pixels of the shorter side before the centre is cropped."""
         return round(self.image_size / self.crop_pct)
 
-    def read(self, encoded: bytes, name: str) -> UInt8[Tensor, "ch size size"]:
+    def read(self, encoded: bytes, name: str) -> UInt8[Tensor, "ch h w"]:
         """An image file's content, decoded and cropped.
 
         Args:

@@ -35,7 +35,7 @@ def is_one(images: Any) -> bool:
 
 def read_image(
     image: ImageLike, preprocessing: Preprocessing, number: int = 0
-) -> UInt8[Tensor, "ch size size"]:
+) -> UInt8[Tensor, "ch h w"]:
     """An image as the network sees it before it is normalised.
 
     Args:

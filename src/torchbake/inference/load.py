@@ -13,24 +13,45 @@ from ..recipe import Recipe
 from ..training.distributed import find_device
 from ..training.network import PRECISIONS
 from ..training.run_folder import RunFolder
-from ..training.weights_file import Description, load_described, read_description
+from ..training.weights_file import (
+    Description,
+    load_described,
+    parse_description,
+    read_description,
+)
+from .pictures import PicturePredictor
 from .predictor import Predictor
+from .programs import load_onnx, load_torch
+
+EXPORTED = ("model.safetensors", "model.onnx", "model.pt2")
+"""Files of an export's folder that hold its weights."""
+PROGRAMS = {".onnx": load_onnx, ".pt2": load_torch}
 
 
 def load(
     path: str | os.PathLike[str], *, ema: bool = False, device: str | None = None
 ) -> Predictor:
-    """A predictor from a finished run.
+    """A predictor from a finished run or an export.
 
     Args:
-        path: a run folder, or a file of weights that a run wrote (`model.safetensors`).
+        path: a run folder, an export's folder, or a file of weights or a program in one of them
+            (`model.safetensors`, `model.onnx`, `model.pt2`).
         ema: of a run folder, use the moving average of the weights.
-        device: name of the device to run on; None takes a GPU if there is one.
+        device: name of the device to run on; None takes a GPU if there is one. Programs run on the
+            CPU.
 
     Raises:
         UserError: nothing of the kind is there, it cannot be read, or its network cannot be made.
     """
     place = Path(path).expanduser()
+    if place.is_dir() and not RunFolder(place).recipe.is_file():
+        place = next((place / name for name in EXPORTED if (place / name).is_file()), place)
+    if place.is_file() and place.suffix in PROGRAMS:
+        if ema:
+            raise UserError(f"{place}: an export has one set of weights (ema)")
+        if find_device(device or "cpu", 0).type != "cpu":
+            raise UserError(f"{place}: runs on the CPU, not on {device}")
+        return _load_program(place)
     if RunFolder(place).recipe.is_file():
         run = RunFolder(place)
         return _load_weights(run.find_weights(ema=ema), run.read_recipe(), device)
@@ -42,7 +63,20 @@ def load(
         return _load_weights(place, recipe, device)
     if not place.exists():
         raise UserError(f"{place}: there is no such run folder or file")
-    raise UserError(f"{place}: neither a run folder, with recipe.yaml, nor a .safetensors file")
+    raise UserError(f"{place}: neither a run folder, with recipe.yaml, nor an export")
+
+
+def _load_program(path: Path) -> Predictor:
+    program, metadata = PROGRAMS[path.suffix](path)
+    description = parse_description(path, metadata)
+    kind = PicturePredictor if metadata.get("input") == "pictures" else Predictor
+    return kind(
+        program,
+        description.preprocessing,
+        description.classes,
+        temperature=description.temperature,
+        name=str(path),
+    )
 
 
 def _load_weights(path: Path, recipe: Recipe | None, device_name: str | None) -> Predictor:

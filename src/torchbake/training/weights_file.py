@@ -81,15 +81,21 @@ def digest_recipe(flat: dict[str, Any]) -> str:
 
 
 def read_description(path: Path, recipe: Recipe | None = None) -> Description:
-    """What the metadata of a weights file say.
+    """What the metadata of a weights file say (see `parse_description`)."""
+    return parse_description(path, _read_metadata(path), recipe)
+
+
+def parse_description(
+    path: Path, metadata: dict[str, str], recipe: Recipe | None = None
+) -> Description:
+    """What a file's metadata say.
 
     Args:
         recipe: of its run, for what files written by older versions do not say.
 
     Raises:
-        UserError: it cannot be read, or does not say how to use it.
+        UserError: they do not say how to use it.
     """
-    metadata = _read_metadata(path)
     try:
         if "crop_pct" not in metadata and recipe is None:
             raise UserError(

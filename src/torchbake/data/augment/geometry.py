@@ -29,14 +29,16 @@ def crop_middle(
     """The central square of images, with this share of the shorter side, resized."""
     from torchvision.transforms.v2 import functional as F
 
-    whole = resize(pixels, [round(size / share)], interpolation)
-    return F.center_crop(whole, [size])
+    return F.center_crop(resize(pixels, round(size / share), interpolation), [size])
 
 
 def resize(
-    pixels: UInt8[Tensor, "*n ch h w"], size: list[int], interpolation: str | None = None
+    pixels: UInt8[Tensor, "*n ch h w"], shorter: int, interpolation: str | None = None
 ) -> UInt8[Tensor, "*n ch h2 w2"]:
-    """Images resized with antialiasing, to a height and width or to a shorter side.
+    """Images resized with antialiasing to so many pixels on their shorter side.
+
+    Pillow does it, one by one, whose pixels are those that timm and torchvision make of a picture;
+    of a tensor, torchvision rounds some to the neighbouring level.
 
     Args:
         interpolation: `bilinear`, which None stands for, or `bicubic`.
@@ -44,8 +46,14 @@ def resize(
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional as F
 
+    if min(pixels.shape[-2:]) == shorter:
+        return pixels
     mode = InterpolationMode(interpolation or "bilinear")
-    return F.resize(pixels, size, interpolation=mode, antialias=True)
+    resized = [
+        F.pil_to_tensor(F.resize(F.to_pil_image(image), [shorter], interpolation=mode))
+        for image in pixels.reshape(-1, *pixels.shape[-3:])
+    ]
+    return torch.stack(resized).view(*pixels.shape[:-2], *resized[0].shape[1:])
 
 
 def draw_box(
