@@ -58,7 +58,8 @@ def run(options: argparse.Namespace) -> None:
     """Write the export, and say where it is and how it agrees."""
     from rich.console import Console
 
-    from ..exports.export import Options, export_run
+    from ..exports.export import export_run
+    from ..exports.options import Options
 
     out = options.out or options.run / "exports" / options.to
     agreement = export_run(

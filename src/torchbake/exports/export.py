@@ -101,10 +101,10 @@ def _write(folder: Path, weights: Path, description: Description, options: Optio
         write_timm(folder, network, description, dtype)
         return
     seen = description.preprocessing
-    module: Logits | Probabilities = Logits(network, dtype)
+    logits = Logits(network, dtype)
+    module: Logits | Probabilities = logits
     if options.with_preprocessing:
-        temperature = description.temperature or 1.0
-        module = Probabilities(Preprocess(seen), module, temperature)
+        module = Probabilities(Preprocess(seen), logits, description.temperature or 1.0)
     signature = describe_signature(module, seen.channels, seen.image_size)
     write = write_onnx if options.form == "onnx" else write_torch
     write(folder / FILES[options.form], module, signature, description.to_metadata())

@@ -46,12 +46,13 @@ class Preprocess(nn.Module):
         pixels = _round(rows @ pixels)
         return (pixels.to(torch.float32) - self.mean) / self.std
 
-    def _weights(self, before: int, after: int) -> Float[Tensor, "size before"]:
+    def _weights(self, before: int, after: int | torch.SymInt) -> Float[Tensor, "size before"]:
         """What each row (or column) of the crop takes from those of the picture."""
         device = self.mean.device
         # The crop starts at half the difference, rounded half to even, as torchvision's does.
-        offset = torch.round((torch.full((), after, dtype=torch.float64) - self.size) / 2)
-        scale = torch.full((), before, dtype=torch.float64) / after
+        wanted = torch.full((), after, dtype=torch.float64)
+        offset = torch.round((wanted - self.size) / 2)
+        scale = before / wanted
         stretch = scale.clamp(min=1.0)
         support = SUPPORT[self.interpolation] * stretch
         numbers = torch.arange(self.size, dtype=torch.float64, device=device)

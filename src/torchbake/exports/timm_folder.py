@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -43,9 +44,11 @@ def write_timm(
         "std": preprocessing.std,
     }
     # What was said of other weights of this network says nothing of these.
-    network.pretrained_cfg = {
+    known: Any = network.pretrained_cfg
+    model: Any = network
+    model.pretrained_cfg = {
         key: value
-        for key, value in dict(network.pretrained_cfg).items()
+        for key, value in dict(known).items()
         if key not in ("tag", "license", "description", "origin_url", "paper_ids", "notes")
     }
     config = {"label_names": list(description.classes), "pretrained_cfg": settings}
@@ -69,7 +72,8 @@ def find_crop_pct(preprocessing: Preprocessing) -> float:
 def load_timm(folder: Path) -> tuple[Program, Callable[[Image.Image], Tensor]]:
     """A folder as timm alone loads it: its network, and its transform of a picture for it."""
     import timm
-    from timm.data import create_transform, resolve_model_data_config
+    from timm.data.config import resolve_model_data_config
+    from timm.data.transforms_factory import create_transform
 
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
 
