@@ -73,6 +73,13 @@ def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
     return model
 
 
+def read_temperature(run: RunFolder, *, ema: bool = False) -> float | None:
+    """The temperature that was fitted for a finished run's network; None if none was."""
+    with safe_open(run.ema_weights if ema else run.weights, "pt") as file:
+        written = (file.metadata() or {}).get("temperature")
+    return None if written is None else float(written)
+
+
 def compile_step(
     method: Method, wrapped: nn.Module, recipe: TrainingRecipe
 ) -> Callable[[Batch], Step]:

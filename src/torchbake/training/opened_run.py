@@ -12,7 +12,7 @@ from ..evaluation import evaluate
 from ..models.classifier import Classifier
 from ..recipe import Recipe
 from .distributed import find_device
-from .network import PRECISIONS, load_model
+from .network import PRECISIONS, load_model, read_temperature
 from .run_folder import RunFolder
 
 
@@ -53,7 +53,7 @@ def open_run(
     recipe = run.read_recipe()
     device = find_device(device_name or recipe.training.device, 0)
     if data_name is not None:
-        data_recipe = replace(recipe.data, name=data_name, labels=None)
+        data_recipe = replace(recipe.data, name=data_name, labels=None, validation=None)
     else:
         data_recipe = run.own_data(recipe)
     data = show_opening(data_recipe, console)
@@ -69,9 +69,16 @@ def evaluate_run(
     device_name: str | None = None,
     console: Console,
 ) -> dict[str, float]:
-    """The figures of `evaluation.Metrics` for the finished run in `folder` (see `open_run`)."""
+    """The figures of `evaluation.evaluate` for the finished run in `folder` (see `open_run`).
+
+    NLL and ECE are scaled by the run's `temperature`, which is among the figures, if it has one.
+    """
     opened = open_run(
         folder, ema=ema, data_name=data_name, device_name=device_name, console=console
     )
     batches = opened.data.test_batches(256, opened.device)
-    return evaluate(opened.model, batches, opened.device, opened.precision)
+    temperature = read_temperature(opened.run, ema=ema)
+    figures = evaluate(
+        opened.model, batches, opened.device, opened.precision, temperature=temperature
+    )
+    return figures if temperature is None else {**figures, "temperature": temperature}
