@@ -15,28 +15,38 @@ from .randomness import make_generator
 
 COLDEST, HOTTEST = 0.01, 100.0
 """The range of temperatures."""
+PRIOR = 0.1
+"""Chosen on digits, with and without BAKE: of 0, 0.1, 0.25, 0.5, 1 and 2, it gives the best NLL
+with 10 and 30 images, and a level one with more. The label of a whole image is too much to spread:
+the classes that images are mistaken for are more probable than a random one."""
 AT_ONCE = 2**22
 """Logits that are looked at together, which bounds the memory that a fit needs beside them."""
 
 
 @torch.no_grad()
-def fit_temperature(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> float:
+def fit_temperature(
+    logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], prior: float = PRIOR
+) -> float:
     """The T that makes softmax(logits / T) most likely for images with these labels.
 
-    The likelihood has no best T where all images are predicted correctly: ever smaller ones raise
-    it. So it is that of the labels and of one image more whose label might be any class, as in
-    Platt scaling (Platt 1999, section 2.2). With n images, that weighs 1 / (n + 1).
+    The likelihood alone has no best T where all images are predicted correctly, as a few images
+    easily are: the smaller T, the higher it is. So a share of each image's label,
+    prior / (n + prior), is spread over all classes, as Platt scaling does for two (Platt 1999,
+    section 2.2). For thousands of images it means nothing.
 
     The negative log-likelihood is convex in 1 / T; its minimum is found by Newton's steps, halving
     the range where a step would leave it.
 
     Ranks of a process group must call this together, each with images of its own.
 
+    Args:
+        prior: number of images that the spread labels amount to; 0 for the likelihood alone.
+
     Returns:
         T from 0.01 to 100: 1 if there are no images or T does not matter, NaN for logits that are
         not finite.
     """
-    count = int(_add_up(torch.tensor([float(len(labels))], device=logits.device))[0])
+    count = float(_add_up(torch.tensor([float(len(labels))], device=logits.device))[0])
     if not count:
         return 1.0
 
@@ -44,10 +54,10 @@ def fit_temperature(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> 
         """First and second derivative by 1 / T."""
         sums = torch.zeros(2, dtype=_wide(logits), device=logits.device)
         for some, own in _in_parts(logits, labels):
-            some = some - some.mean(dim=1, keepdim=True)  # so that the further label adds nothing
+            some = some - some.mean(dim=1, keepdim=True)  # so that what is spread adds nothing
             p = (some * inverse).softmax(dim=1)
             mean = (p * some).sum(dim=1)
-            given = some.gather(1, own[:, None])[:, 0] * (count / (count + 1))
+            given = some.gather(1, own[:, None])[:, 0] * (count / (count + prior))
             variance = (p * some.square()).sum(dim=1) - mean.square()
             sums += torch.stack([(mean - given).to(sums.dtype).sum(), variance.sum()])
         first, second = _add_up(sums).tolist()
