@@ -182,14 +182,12 @@ def _write_results(
         "std": json.dumps(setup.data.std),
     }
     temperatures = {}
-    for (prefix, network), path in zip(
-        selection.networks.items(), (run.weights, run.ema_weights), strict=False
-    ):
-        own = dict(metadata)
-        if f"{prefix}temperature" in chosen:
-            temperatures[f"{prefix}temperature"] = chosen[f"{prefix}temperature"]
-            own["temperature"] = repr(chosen[f"{prefix}temperature"])
-        save_weights(path, network, own)
+    for prefix, network in selection.networks.items():
+        own, temperature = dict(metadata), chosen.get(f"{prefix}temperature", math.nan)
+        if math.isfinite(temperature):
+            temperatures[f"{prefix}temperature"] = temperature
+            own["temperature"] = repr(temperature)
+        save_weights(run.ema_weights if prefix else run.weights, network, own)
     evaluated = [record for record in run.read_metrics() if record["kind"] == "eval"]
     trained = [*setup.model.parameters(), *setup.method.parameters()]
     result = {

@@ -1,6 +1,6 @@
 """Which evaluation of a run is kept, and whether it pays to go on, by the validation images."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ class Selection:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, for a checkpoint."""
-        choices = {prefix: asdict(choice) for prefix, choice in self.choices.items()}
+        choices = {prefix: dict(vars(choice)) for prefix, choice in self.choices.items()}
         return {"waited": self.waited, "choices": choices}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -6,12 +6,13 @@ import statistics
 from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...errors import UserError
 from ...methods.find import find_method
 from ...recipe import Recipe
 from ...training.run_folder import FREE_KEYS, RunFolder, flatten_recipe
+from .seeds import Record, average, average_if_known, compare_pairs
 
 FIGURES = ("top1", "nll", "ece")
 SCALED = ("nll_scaled", "ece_scaled")
@@ -20,8 +21,6 @@ _QUESTION = ("data.name", "data.classes", "data.test_split", "training.report")
 """What runs must agree in to be answers to one question."""
 
 _DEFAULTS = flatten_recipe(asdict(Recipe()))
-
-Record = dict[str, Any]
 
 
 class Row(NamedTuple):
@@ -221,45 +220,21 @@ def compare_runs(records: list[Record], baseline: str | None, *, unequal: bool) 
             Row(
                 variant=variant,
                 seeds=len(own),
-                top1=_mean(own, "top1"),
-                nll=_mean(own, "nll"),
-                ece=_mean(own, "ece"),
-                difference=None if variant == baseline else _pair_runs(pairs),
+                top1=average(own, "top1"),
+                nll=average(own, "nll"),
+                ece=average(own, "ece"),
+                difference=None if variant == baseline else compare_pairs(pairs),
                 images=round(statistics.fmean(record["images"] for record in own)),
                 teacher_images=max(record["teacher_images"] for record in own),
                 forwards_per_image=own[0]["forwards"] / own[0]["images"],
-                seconds=_mean(own, "seconds"),
+                seconds=average(own, "seconds"),
                 peak_memory=statistics.fmean(record["peak_memory"] for record in own),
                 trained_parameters=own[0]["trained_parameters"],
                 unequal=seen[variant] != seen[baseline],
-                nll_scaled=_mean_if_known(own, "nll_scaled"),
-                ece_scaled=_mean_if_known(own, "ece_scaled"),
+                nll_scaled=average_if_known(own, "nll_scaled"),
+                ece_scaled=average_if_known(own, "ece_scaled"),
                 scaled_by=tuple(sorted({r["scaled_by"] for r in own if "scaled_by" in r})),
                 selected=any(record.get("selected") for record in own),
             )
         )
     return sorted(rows, key=lambda row: -row.top1[0])
-
-
-def _mean(records: list[Record], name: str) -> tuple[float, float]:
-    """Mean and standard error over the seeds; no error (NaN) of one."""
-    values = [record[name] for record in records]
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return statistics.fmean(values), error
-
-
-def _mean_if_known(records: list[Record], name: str) -> tuple[float, float] | None:
-    return _mean(records, name) if all(name in record for record in records) else None
-
-
-def _pair_runs(pairs: list[tuple[float, float]]) -> tuple[float, float] | None:
-    """Mean difference, and the p-value of a paired t-test (two-sided)."""
-    if len(pairs) < 2:
-        return None
-    from scipy.stats import ttest_rel
-
-    differences = [own - base for own, base in pairs]
-    mean = statistics.fmean(differences)
-    if statistics.pstdev(differences) == 0:
-        return mean, 1.0 if mean == 0 else 0.0
-    return mean, float(ttest_rel(*zip(*pairs, strict=True)).pvalue)

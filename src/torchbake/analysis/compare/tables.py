@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...training.files import write_text
-from .figures import Record, Row
+from .figures import Row
+from .seeds import Record
 
 MARK = "‡"
 SCALINGS = {
