@@ -43,7 +43,7 @@ def of_sizes(rows: Rows) -> str:
     """The figures of temperatures that few images give."""
     priors = sorted({row["prior"] for row in rows if "prior" in row})
     lines = [
-        f"| method | images | {' | '.join(f'NLL: spread {p:g} | worst | ECE %' for p in priors)} |",
+        f"| method | images | {' | '.join(f'spread {p:g}: NLL | worst | ECE %' for p in priors)} |",
         f"|---|--:|{'--:|' * 3 * len(priors)}",
     ]
     for row in rows:
@@ -65,9 +65,9 @@ def of_sizes(rows: Rows) -> str:
         for row in trained
     ]
     note = (
-        f"Means over {trained[0]['draws']} draws of the images from {trained[0]['test_images']:,} "
-        f"test images, and the worst draw; of the other images. NLL and ECE as trained: "
-        f"{'; '.join(texts)}. One network each."
+        "spread: how many images the labels that are spread over all classes amount to. NLL and "
+        f"ECE of the other test images, means over {trained[0]['draws']} draws, and the worst NLL. "
+        f"As trained, of all {trained[0]['test_images']:,}: {'; '.join(texts)}. One network each."
     )
     return "\n".join([*lines, "", note])
 
