@@ -25,8 +25,19 @@ from . import (
     train,
 )
 
-COMMANDS = (train, compare, evaluate, predict, report, inspect, audit, profile, prepare, pack)
-COMMANDS += (list_names,)
+COMMANDS = (
+    train,
+    compare,
+    evaluate,
+    predict,
+    report,
+    inspect,
+    audit,
+    profile,
+    prepare,
+    pack,
+    list_names,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
