@@ -56,12 +56,12 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_file(path: Path) -> Path:
-    """The path of a page; UserError if it is a folder, or its folder cannot be written to."""
+def check_file(path: Path, option: str = "--out") -> Path:
+    """The path of a file to write; UserError if it is a folder, or nothing can be written there."""
     from ..training.files import check_writable
 
     if path.is_dir():
-        raise UserError(f"--out: {path} is a folder; expected a file's name")
+        raise UserError(f"{option}: {path} is a folder; expected a file's name")
     check_writable(path.parent)
     return path
 
