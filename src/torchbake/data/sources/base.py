@@ -1,5 +1,7 @@
 """What a data set is: splits of images with labels, and the names of the classes."""
 
+import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..._shapes import Int, Tensor, UInt8
-from ...errors import UserError
+from ...errors import UserError, shorten
 from .decoding import decode
 
 if TYPE_CHECKING:
-    pass
+    from ...recipe import DataRecipe
 
 
 class Encoded(NamedTuple):
@@ -57,11 +59,16 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A data set: what is trained on, what is evaluated on, and the names of the classes."""
+    """A data set: what is trained on, what is evaluated on, and the names of the classes.
+
+    Attributes:
+        notes: lines that a user should read, such as what was left out.
+    """
 
     train: Split
     test: Split
     classes: list[str]
+    notes: tuple[str, ...] = ()
 
 
 def read_nth(paths: list[str], index: int) -> Encoded:
@@ -70,15 +77,24 @@ def read_nth(paths: list[str], index: int) -> Encoded:
 
 
 def read_file(path: str) -> Encoded:
-    """A file's content.
+    """A file's content, and its path, all of it Unicode.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or is no file, such as a pipe, which would be waited for.
     """
+    name = shorten(os.fsencode(path).decode(errors="replace"), 1000)
     try:
-        return Encoded(Path(path).read_bytes(), path)
+        # Without waiting for somebody who writes to a pipe.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UserError(f"{name}: cannot be read: not a file")
+            return Encoded(file.read(), name)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{name}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{name}: cannot be read: {error}") from None  # a zero in its name
 
 
 def make_encoded_split(
@@ -122,3 +138,13 @@ def pick_split(kind: str, given: str | None, present: Sequence[str], source: str
         f"{source}: no {kind} split: expected {' or '.join(wanted)}, found "
         f"{', '.join(sorted(present)) or 'none'} (data.{kind}_split)"
     )
+
+
+def note_other_splits(recipe: "DataRecipe", used: str, present: Sequence[str]) -> list[str]:
+    """A line if another split could have been meant to be tested on."""
+    others = [name for name in USUAL_SPLITS["test"] if name in present and name != used]
+    if recipe.test_split is not None or not others:
+        return []
+    return [
+        f"{recipe.name}: tests on '{used}', not on '{', '.join(others)}' (data.test_split chooses)"
+    ]

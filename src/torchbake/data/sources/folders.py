@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ...errors import UserError
-from .base import Source, Split, make_encoded_split, pick_split, read_nth
+from ...errors import UserError, shorten
+from .base import Source, Split, make_encoded_split, note_other_splits, pick_split, read_nth
+from .listing import Listing, list_images
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
 
 
 def open_image_folder(place: str, recipe: "DataRecipe") -> Source:
-    """A folder with train/ and test/, val/ or validation/, and in each a folder a class."""
-    from torchvision.datasets import ImageFolder
+    """A folder with train/ and test/, val/ or validation/, and in each a folder a class.
 
+    The order is that of torchvision's ImageFolder. Hidden files and folders are left out, each
+    folder and file counts once however many links lead to it, and the source's notes say what was
+    left out.
+    """
     root = Path(place).expanduser()
     if not root.is_dir():
         raise UserError(f"{recipe.name}: there is no folder {root}")
@@ -27,27 +31,43 @@ def open_image_folder(place: str, recipe: "DataRecipe") -> Source:
         pick_split("train", recipe.train_split, present, recipe.name),
         pick_split("test", recipe.test_split, present, recipe.name),
     )
-    folders = []
-    for name in names:
-        try:
-            folders.append(ImageFolder(root / name))
-        except FileNotFoundError as error:
-            raise UserError(f"{recipe.name}: {error}") from None
-    train, test = folders
+    train, test = (_list_split(root / name, recipe.name) for name in names)
     if train.classes != test.classes:
         only = sorted(set(train.classes) ^ set(test.classes))
         raise UserError(
             f"{recipe.name}: {names[0]}/ and {names[1]}/ must have the same class folders; in one "
-            f"alone: {', '.join(only[:5])}{' …' * (len(only) > 5)}"
+            f"alone: {', '.join(map(shorten, only[:5]))}{' …' * (len(only) > 5)}"
         )
 
-    def split(folder: ImageFolder) -> Split:
-        paths = [path for path, _ in folder.samples]
-        labels = torch.tensor(folder.targets)
+    def split(listing: Listing) -> Split:
+        paths = listing.paths
+        labels = torch.tensor(listing.labels)
         images = make_encoded_split(labels, partial(read_nth, paths), recipe.channels or 3, paths)
         return replace(images, names=partial(_name_nth, root, paths))
 
-    return Source(split(train), split(test), train.classes)
+    notes = [
+        f"{recipe.name}: left out of {name}/: {listing.describe_skipped()}"
+        for name, listing in zip(names, (train, test), strict=True)
+        if listing.skipped
+    ]
+    notes += note_other_splits(recipe, names[1], present)
+    return Source(split(train), split(test), train.classes, tuple(notes))
+
+
+def _list_split(folder: Path, source: str) -> Listing:
+    listing = list_images(folder)
+    if not listing.classes:
+        raise UserError(f"{source}: there is no class folder in {folder}")
+    counts = torch.tensor([0, *listing.labels]).bincount(minlength=len(listing.classes))
+    counts[0] -= 1
+    empty = [name for name, count in zip(listing.classes, counts, strict=True) if not count]
+    if empty:
+        left_out = f"; left out: {listing.describe_skipped()}" if listing.skipped else ""
+        raise UserError(
+            f"{source}: no images in the class folder(s) {', '.join(map(shorten, empty[:5]))}"
+            f"{' …' * (len(empty) > 5)} of {folder}{left_out}"
+        )
+    return listing
 
 
 def _name_nth(root: Path, paths: list[str], index: int) -> str:

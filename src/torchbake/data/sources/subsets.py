@@ -56,7 +56,7 @@ def _keep_classes(source: Source, names: Sequence[str]) -> Source:
         indices = (labels >= 0).nonzero()[:, 0]
         return replace(_choose(split, indices), labels=labels[indices])
 
-    return Source(kept(source.train), kept(source.test), list(names))
+    return replace(source, train=kept(source.train), test=kept(source.test), classes=list(names))
 
 
 def _keep_first(source: Source, count: int) -> Split:
