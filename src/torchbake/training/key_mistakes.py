@@ -1,6 +1,6 @@
 """What is wrong with a key of a recipe, in one line, and which key may have been meant."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,7 +14,7 @@ MOST_LINES = 20
 """Mistakes that are told at once."""
 
 
-def explain_mistake(error: Any, known: list[str], prefix: str = "") -> str:
+def explain_mistake(error: Any, known: Sequence[str], prefix: str = "") -> str:
     """One line of a pydantic error: the key's path, what is wrong, and what was given."""
     parts = [prefix] * bool(prefix) + [shorten(str(part)) for part in error["loc"]]
     path = ".".join(parts)
@@ -30,7 +30,7 @@ def join_mistakes(lines: Iterable[str]) -> str:
     return "\n".join([*first[:MOST_LINES], *["and more"] * (len(first) > MOST_LINES)])
 
 
-def _suggest_key(path: str, known: list[str]) -> str:
+def _suggest_key(path: str, known: Sequence[str]) -> str:
     """The key of its section like it; else keys of that name elsewhere; else the section's keys."""
     section, _, last = path.rpartition(".")
     depth = path.count(".") + 1

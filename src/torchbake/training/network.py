@@ -10,7 +10,7 @@ from torch import nn
 
 from ..batch import Batch
 from ..data.loading.open_data import Data
-from ..errors import UserError
+from ..errors import UserError, shorten
 from ..methods import Method, Step
 from ..models.classifier import Classifier
 from ..models.create import create_model
@@ -62,13 +62,15 @@ def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
     model = make_model(recipe, data, pretrained=False)
     try:
         with safe_open(path, "pt") as file:
-            classes = json.loads(file.metadata()["classes"])
+            classes = json.loads((file.metadata() or {})["classes"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if classes != data.source.classes:
             raise UserError(f"{path}: trained on other classes than those of '{data.recipe.name}'")
         model.network.load_state_dict(weights)
-    except (RuntimeError, SafetensorError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+    except UserError:
+        raise
+    except (RuntimeError, SafetensorError, LookupError, TypeError, ValueError, OSError) as error:
+        reason = shorten(next(iter(str(error).splitlines()), type(error).__name__), 300)
         raise UserError(f"{path}: not the weights of {recipe.model.name}: {reason}") from None
     return model
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,12 +111,17 @@ def make_method(section: Mapping[str, Any]) -> "Method":
 def _check_sections(overlay: Mapping[str, Any]) -> Recipe:
     """A recipe with all its keys checked, but those of its method."""
     try:
-        return pydantic.TypeAdapter(Recipe).validate_python(overlay)
+        return _make_adapter().validate_python(overlay)
     except pydantic.ValidationError as error:
         known = list_keys()
         raise UserError(
             join_mistakes(explain_mistake(e, known) for e in error.errors(include_url=False))
         ) from None
+
+
+@cache
+def _make_adapter() -> Any:
+    return pydantic.TypeAdapter(Recipe)
 
 
 def _check_method(section: Mapping[str, Any]) -> Overlay:

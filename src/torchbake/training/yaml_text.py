@@ -173,9 +173,7 @@ for _kind in ("int", "float"):
 # Dates and the lone "=" are texts.
 _Loader.yaml_implicit_resolvers = {
     first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if not tag.endswith((":timestamp", ":value"))
+        (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":value"))
     ]
     for first, resolvers in _BASE.yaml_implicit_resolvers.items()
 }

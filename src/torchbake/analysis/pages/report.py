@@ -127,7 +127,7 @@ def write_report(
 def _read_environment(run: RunFolder) -> str:
     if not run.environment.is_file():
         return ""
-    return json.dumps(json.loads(run.environment.read_text(encoding="utf-8")), indent=2)
+    return json.dumps(run.read_environment(), indent=2)
 
 
 def _draw_charts(variants: list[str], records: list[list[dict[str, Any]]]) -> list[charts.Chart]:
@@ -175,7 +175,7 @@ def _list_figures(run: RunFolder, records: list[dict[str, Any]]) -> list[tuple[s
         rate = median(record["images_per_second"] for record in trained)
         figures.append(("Throughput, median", f"{rate:,.0f} images/s"))
     if run.result.is_file():
-        result = json.loads(run.result.read_text(encoding="utf-8"))
+        result = run.read_result()
         figures += [
             ("Training time, without evaluation", f"{result['seconds']:,.1f} s"),
             ("Peak memory", f"{result['peak_memory'] / 2**20:,.0f} MiB"),

@@ -153,12 +153,14 @@ def _read_split(
     numbers = {value: number for number, value in enumerate(values)}
     # A test split without labels has -1 in a ClassLabel.
     labels = [numbers.get(value, -1) for value in table[label][:]]  # [:] reads all at once
+    kind = table.features[image]
     try:
+        if isinstance(kind, dict) and not {"bytes", "path"} & set(kind):
+            raise TypeError("neither bytes nor a path")
         content = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
         if len(content):
             _get_record(content, image, 0)
     except Exception as error:
-        kind = table.features[image]
         raise UserError(
             f"{recipe.name}: column '{image}' holds no image files: it is of type "
             f"{shorten(str(getattr(kind, 'dtype', kind)))}"
