@@ -115,8 +115,8 @@ def _runs(
 
 def _record(row: Wanted, run: Run) -> dict[str, Any]:
     """What a finished run comes to, as a comparison reads it, and on what it was done."""
-    result = json.loads(run.folder.result.read_text(encoding="utf-8"))
-    environment = json.loads(run.folder.environment.read_text(encoding="utf-8"))
+    result = run.folder.read_result()
+    environment = run.folder.read_environment()
     record, *_ = read_runs([run.folder], [row.name])  # behind it that of averaged weights, if any
     return {
         **record,

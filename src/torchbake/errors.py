@@ -3,6 +3,9 @@
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
+LONGEST_NAME = 200
+"""Characters; to look for the likes of a longer one takes long, and there is none."""
+
 
 class UserError(ValueError):
     """A mistake that the user can mend; the message says what is wrong and where."""
@@ -12,12 +15,21 @@ class Stopped(Exception):
     """The run was asked to stop, and wrote a checkpoint from which it can be resumed."""
 
 
+def shorten(text: str, most: int = 80) -> str:
+    """A text as part of a message of one line: cut in the middle, control characters escaped."""
+    if len(text) > most:
+        text = f"{text[: most * 2 // 3]} … {text[-(most // 4) :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def find_nearest(given: str, known: Iterable[str], most: int) -> list[str]:
     """At most `most` of the known names that may have been meant, best first.
 
     One alone if it hardly differs; else those that contain what was given or begin with it, those
     that are like it, and those with a part between slashes that is.
     """
+    if len(given) > LONGEST_NAME:
+        return []
     names = list(known)
     slips = get_close_matches(given, names, n=1, cutoff=0.9)
     if slips or not given:

@@ -4,14 +4,19 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from .ranges import (
+    CropShare,
     Holdout,
     NotNegative,
     NotNegativeInt,
+    Pixels,
     Positive,
     PositiveInt,
+    PositivePixels,
     PositiveRate,
     PositiveShare,
+    Processes,
     Rate,
+    Seed,
     Share,
 )
 
@@ -72,14 +77,14 @@ class DataRecipe(_Section):
 
     name: str = "digits"
     folder: str = "data"
-    image_size: PositiveInt | None = None
+    image_size: PositivePixels | None = None
     channels: Literal[1, 3] | None = None
     crop: Literal["none", "pad", "resized"] = "none"
-    padding: NotNegativeInt = 4
+    padding: Pixels = 4
     min_scale: PositiveShare = 0.08
     flip: bool = False
-    cutout: NotNegativeInt = 0
-    crop_pct: PositiveShare | None = None
+    cutout: Pixels = 0
+    crop_pct: CropShare | None = None
     color_jitter: Share = 0.0
     lighting: NotNegative = 0.0
     mixup: NotNegative = 0.0
@@ -88,15 +93,15 @@ class DataRecipe(_Section):
     classes: tuple[str, ...] | None = None
     images_per_class: PositiveInt | None = None
     label_noise: Rate = 0.0
-    label_noise_seed: NotNegativeInt = 0
+    label_noise_seed: Seed = 0
     labels: str | None = None
     validation: Holdout = None
-    validation_seed: NotNegativeInt = 0
-    mean: tuple[float, ...] | None = None
+    validation_seed: Seed = 0
+    mean: tuple[Share, ...] | None = None
     std: tuple[Positive, ...] | None = None
     in_memory: bool | None = None
     cache: bool = True
-    workers: NotNegativeInt | None = None
+    workers: Processes | None = None
     train_split: str | None = None
     test_split: str | None = None
     image_column: str | None = None
@@ -253,7 +258,7 @@ class Recipe(_Section):
     """
 
     description: str = ""
-    seed: NotNegativeInt = 0
+    seed: Seed = 0
     data: DataRecipe = field(default_factory=DataRecipe)
     model: ModelRecipe = field(default_factory=ModelRecipe)
     method: dict[str, Any] = field(default_factory=lambda: {"name": "bake"})

@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
     from ..training.environment import describe_environment
 
     if options.help_recipe:
-        variants = (options.methods or DEFAULT_METHODS).split(",")
+        variants = _list_variants(options)
         print_recipe_help(*(variant.partition(":")[0] for variant in variants))
         return
     refuse_ranks("compare")
@@ -87,7 +87,8 @@ def run(options: argparse.Namespace) -> None:
     paths = [Path(name) for name in options.what or [DEFAULT_RECIPE]]
     failures: list[str] = []
     if any(path.is_dir() for path in paths):
-        if options.methods or options.overrides or options.seeds is not None or options.budget:
+        given = (options.methods, options.seeds, options.budget)
+        if options.overrides or any(value is not None for value in given):
             raise UserError("runs that exist take no --methods, --seeds, --budget or recipe keys")
         out = options.out or Path("runs") / "comparison"
         folders = find_runs(paths)
@@ -100,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
         seeds = 1 if options.seeds is None else options.seeds
         options.seeds = seeds
         check_least(options, 1, "seeds", "jobs")
-        variants = (options.methods or DEFAULT_METHODS).split(",")
+        variants = _list_variants(options)
         runs = plan_runs(name, options.overrides, variants, seeds, options.budget, out)
         if not options.unequal:
             check_budgets(runs)
@@ -122,3 +123,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"a page to look at: {out / 'report.html'}")
     if failures:
         raise UserError("\n".join(["these runs are missing in the table:", *failures]))
+
+
+def _list_variants(options: argparse.Namespace) -> list[str]:
+    given: str = DEFAULT_METHODS if options.methods is None else options.methods
+    return given.split(",")

@@ -68,9 +68,11 @@ def run(options: argparse.Namespace) -> None:
                 f"packing the {split} images: {done:,} of {total:,}"
             ),
         )
+    for line in packed.notes:
+        print(line)
     counts = " and ".join(f"{count:,} {split}" for split, count in packed.images.items())
     print(f"packed {counts} images, {packed.kept:,} of them as they were")
     if packed.skipped:
         print(f"left out {len(packed.skipped):,}, listed in {options.out / SKIPPED}; the first:")
-        print("\n".join(packed.skipped[:3]))
+        print("\n".join(packed.skipped[:3]).encode("utf-8", "replace").decode())
     print(f"train on them with --data hf:{options.out}")

@@ -111,6 +111,7 @@ def _train_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bo
     from rich.table import Table
 
     from ..analysis.pages.report import write_report
+    from ..training.idle_keys import find_idle_keys
     from ..training.loop import train
     from ..training.run_folder import RunFolder
 
@@ -119,6 +120,8 @@ def _train_all(runs: list[tuple[Path, "Recipe"]], *, resume: bool, overwrite: bo
     if first:
         for folder, recipe in runs:
             RunFolder(folder).check(recipe, resume=resume, overwrite=overwrite)
+        for line in dict.fromkeys(line for _, recipe in runs for line in find_idle_keys(recipe)):
+            console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
     table = Table("method", "images seen", "test top-1 %", "NLL", "ECE %", "seconds")
     for column in table.columns[1:]:
         column.justify = "right"

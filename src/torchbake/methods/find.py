@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pydantic
 
 from .._own_code import import_object
-from ..errors import UserError, did_you_mean, suggest_names
+from ..errors import UserError, did_you_mean, shorten, suggest_names
 from . import METHODS
 from .settings import make_settings_model
 
@@ -24,7 +24,7 @@ def find_method(name: object) -> type["Method"]:
         return METHODS[name]
     if not isinstance(name, str) or ":" not in name:
         hint = suggest_names(str(name), "methods", METHODS)
-        raise UserError(f"method.name: unknown method {name!r}{hint}")
+        raise UserError(f"method.name: unknown method {shorten(repr(name))}{hint}")
     from .base import Method
 
     found = import_object(name, "method.name", did_you_mean(name.partition(":")[0], METHODS))

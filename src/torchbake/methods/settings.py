@@ -4,13 +4,14 @@ Recipes and direct calls from Python are checked here alike.
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from inspect import Parameter, signature
 from typing import Any
 
 import pydantic
 
 
+@cache
 def make_settings_model(
     method: Callable[..., Any], *, storable: bool = False
 ) -> type[pydantic.BaseModel]:

@@ -70,6 +70,8 @@ def find_device(name: str, local_rank: int) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"training.device: '{name}' is not available here: {reason}") from None
+    if device.type == "meta":
+        raise UserError("training.device: 'meta' holds no numbers, so nothing can be trained on it")
     return device
 
 

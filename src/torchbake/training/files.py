@@ -22,9 +22,15 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote, without running any code in it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path}: not a torchbake checkpoint: {error}") from error
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except Exception:
+        # PyTorch's words advise to read the file by what runs the code in it.
+        raise UserError(f"{path}: not a torchbake checkpoint, or a damaged one") from None
+    if not isinstance(saved, dict):
+        raise UserError(f"{path}: not a torchbake checkpoint: it holds a {type(saved).__name__}")
+    return saved
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:

@@ -1,25 +1,36 @@
 """What is wrong with a key of a recipe, in one line, and which key may have been meant."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
-from ..errors import did_you_mean, find_nearest, join_names
+from ..errors import did_you_mean, find_nearest, join_names, shorten
 from .recipe_keys import list_sections
 
 MOST = 5
 """Keys that are suggested at once."""
 
+MOST_LINES = 20
+"""Mistakes that are told at once."""
 
-def explain_mistake(error: Any, known: list[str], prefix: str = "") -> str:
+
+def explain_mistake(error: Any, known: Sequence[str], prefix: str = "") -> str:
     """One line of a pydantic error: the key's path, what is wrong, and what was given."""
-    path = ".".join([prefix] * bool(prefix) + [str(part) for part in error["loc"]])
+    parts = [prefix] * bool(prefix) + [shorten(str(part)) for part in error["loc"]]
+    path = ".".join(parts)
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"{path}: unknown key{_suggest_key(path, known)}"
-    message = error["msg"]
-    return f"{path}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
+    message = shorten(error["msg"], 300)
+    return f"{path}: {message[0].lower()}{message[1:]}, got {shorten(repr(error['input']))}"
 
 
-def _suggest_key(path: str, known: list[str]) -> str:
+def join_mistakes(lines: Iterable[str]) -> str:
+    """A line each, of the first ones."""
+    first = list(islice(lines, MOST_LINES + 1))
+    return "\n".join([*first[:MOST_LINES], *["and more"] * (len(first) > MOST_LINES)])
+
+
+def _suggest_key(path: str, known: Sequence[str]) -> str:
     """The key of its section like it; else keys of that name elsewhere; else the section's keys."""
     section, _, last = path.rpartition(".")
     depth = path.count(".") + 1

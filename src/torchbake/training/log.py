@@ -70,7 +70,8 @@ class Log:
 
     def _append(self, file: int, line: str) -> None:
         if self._files:
-            with self._files[file].open("a", encoding="utf-8") as stream:
+            # A user's own code may say what is not Unicode.
+            with self._files[file].open("a", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(line + "\n")
 
     def advance(self, step: int) -> None:

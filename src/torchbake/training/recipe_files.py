@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +10,26 @@ import pydantic
 import yaml
 
 from .._own_code import explain_error
-from ..errors import UserError, suggest_names
+from ..errors import UserError, shorten, suggest_names
 from ..methods import METHODS
 from ..methods.find import find_method, read_settings
 from ..methods.outline import read_defaults
 from ..methods.settings import make_settings_model
 from ..recipe import Recipe
-from .key_mistakes import explain_mistake
+from .key_mistakes import explain_mistake, join_mistakes
 from .named_recipes import find_named, list_recipes
 from .overlays import Overlay, drop_description, merge_overlays
 from .recipe_keys import list_keys
+from .yaml_text import NotYAMLError, read_yaml, read_yaml_file
 
 if TYPE_CHECKING:
     from ..methods import Method
+
+LONGEST_CHAIN = 20
+"""Files of which each extends the next."""
+
+DEEPEST = 8
+"""Parts of a dotted key that are told apart; no recipe has so many."""
 
 
 def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
@@ -42,16 +50,23 @@ def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
     overrides = list(overrides)
     # First the names of sections, since another method drops the settings of the former.
     for key, text in sorted(overrides, key=lambda override: "." in override[0]):
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
-        for part in reversed(key.split(".")):
+        value = _read_value(key, text)
+        for part in reversed(key.split(".", DEEPEST)):
             value = {part: value}
         overlay = merge_overlays(overlay, value)
     if not any(key == "description" for key, _ in overrides):
         overlay = drop_description(overlay, recipe)
     return make_recipe(overlay)
+
+
+def _read_value(key: str, text: str) -> Any:
+    """The value of an override; what is not YAML is a text."""
+    try:
+        return read_yaml(text)
+    except NotYAMLError:
+        return text
+    except UserError as error:
+        raise UserError(f"{shorten(key)}: {error}") from None
 
 
 def make_recipe(overlay: Mapping[str, Any]) -> Recipe:
@@ -96,11 +111,17 @@ def make_method(section: Mapping[str, Any]) -> "Method":
 def _check_sections(overlay: Mapping[str, Any]) -> Recipe:
     """A recipe with all its keys checked, but those of its method."""
     try:
-        return pydantic.TypeAdapter(Recipe).validate_python(overlay)
+        return _make_adapter().validate_python(overlay)
     except pydantic.ValidationError as error:
+        known = list_keys()
         raise UserError(
-            "\n".join(explain_mistake(e, list_keys()) for e in error.errors())
+            join_mistakes(explain_mistake(e, known) for e in error.errors(include_url=False))
         ) from None
+
+
+@cache
+def _make_adapter() -> Any:
+    return pydantic.TypeAdapter(Recipe)
 
 
 def _check_method(section: Mapping[str, Any]) -> Overlay:
@@ -116,7 +137,7 @@ def _check_method(section: Mapping[str, Any]) -> Overlay:
             _explain_elsewhere(str(name), method, e) or explain_mistake(e, known, "method")
             for e in error.errors()
         ]
-        raise UserError("\n".join(lines)) from None
+        raise UserError(join_mistakes(lines)) from None
     return {"name": name, **settings.model_dump()}
 
 
@@ -148,19 +169,13 @@ def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
     path = _locate(name, readers[-1].parent if readers else None)
     if path in readers:
         raise UserError(f"{path}: extends itself")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not valid YAML: {reason}") from None
-    if content is None:
-        content = {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{path}: expected a mapping of keys such as 'method:'")
+    if len(readers) == LONGEST_CHAIN:
+        raise UserError(f"{path}: more than {LONGEST_CHAIN} files that extend each other")
+    content = read_yaml_file(path)
     base = content.pop("extends", None)
-    below = {} if base is None else _read(str(base), (*readers, path))
+    if not isinstance(base, str | None):
+        raise UserError(f"{path}: extends: expected the name of a recipe or of a file")
+    below = {} if base is None else _read(base, (*readers, path))
     merged = merge_overlays(below, content)
     return merged if "description" in content else drop_description(merged, below)
 
@@ -168,11 +183,15 @@ def _read(name: str, readers: tuple[Path, ...] = ()) -> Overlay:
 def _locate(name: str, beside: Path | None) -> Path:
     """The file of a path, relative to the file that names it."""
     path = (beside or Path()) / name
-    if path.is_file():
-        return path.resolve()
+    try:
+        if path.is_file():
+            return path.resolve()
+    except (OSError, ValueError):  # such as a name that is too long
+        pass
     if path.suffix in (".yaml", ".yml"):
-        raise UserError(f"there is no recipe file {path}")
-    raise UserError(f"unknown recipe '{name}'{suggest_names(name, 'recipes', list_recipes())}")
+        raise UserError(f"there is no recipe file {shorten(str(path), 300)}")
+    hint = suggest_names(name, "recipes", list_recipes())
+    raise UserError(f"unknown recipe '{shorten(name)}'{hint}")
 
 
 def _check_combinations(recipe: Recipe, method: "Method") -> None:

@@ -10,6 +10,7 @@ import re
 import types
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from inspect import Parameter, signature
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -83,10 +84,10 @@ def _describe_keys(
     ]
 
 
-def list_keys() -> list[str]:
+@cache
+def list_keys() -> tuple[str, ...]:
     """The names of all keys except the methods' settings."""
-    found = [key.name for section in list_sections() for key in section.keys]
-    return [*found, "method.name"]
+    return (*(key.name for section in list_sections() for key in section.keys), "method.name")
 
 
 def describe_values(kind: Any) -> str:

@@ -6,14 +6,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..data.sources.labels import read_label_text
 from ..errors import UserError
 from ..recipe import DataRecipe, Recipe
 from .environment import describe_environment
 from .files import write_text
 from .recipe_files import dump_recipe, make_recipe
+from .run_records import Environment, Result, read_json, read_lines
+from .yaml_text import read_yaml_file
 
 # What a resumed run may change, since the result does not depend on it.
 FREE_KEYS = (
@@ -88,9 +88,14 @@ class RunFolder:
         """The recipe that this run was started with."""
         if not self.recipe.is_file():
             raise UserError(f"{self.path} is not a run folder: it has no recipe.yaml")
+        overlay = read_yaml_file(self.recipe)
+        training = overlay.get("training")
+        # What is cut off would have its default.
+        if not isinstance(training, dict) or "report" not in training:
+            raise UserError(f"{self.recipe}: damaged: cut before its end, 'training.report'")
         try:
-            return make_recipe(yaml.safe_load(self.recipe.read_text(encoding="utf-8")))
-        except (UserError, yaml.YAMLError) as error:
+            return make_recipe(overlay)
+        except UserError as error:
             raise UserError(f"{self.recipe}: {error}") from None
 
     def find_weights(self, *, ema: bool = False) -> Path:
@@ -108,6 +113,14 @@ class RunFolder:
             raise UserError(f"{self.path}: there is no {path.name} yet; {hint}")
         return path
 
+    def read_result(self) -> dict[str, Any]:
+        """What a finished run came to (see `run_records.Result`)."""
+        return read_json(self.result, Result)
+
+    def read_environment(self) -> dict[str, Any]:
+        """Where and when the run began (see `run_records.Environment`)."""
+        return read_json(self.environment, Environment)
+
     def own_data(self, recipe: Recipe) -> DataRecipe:
         """The data of this run's recipe, with the labels that it began with."""
         if recipe.data.labels is None or not self.labels.is_file():
@@ -116,14 +129,7 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The records written so far; a line cut short by a crash ends them."""
-        records: list[dict[str, Any]] = []
-        if self.metrics.is_file():
-            for line in self.metrics.read_text(encoding="utf-8").splitlines():
-                try:
-                    records.append(json.loads(line))
-                except json.JSONDecodeError:
-                    break
-        return records
+        return read_lines(self.metrics) if self.metrics.is_file() else []
 
     def forget_after(self, step: int) -> None:
         """Drop the records of steps after the checkpoint, which will be trained again."""

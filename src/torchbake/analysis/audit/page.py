@@ -1,9 +1,7 @@
 """The contact sheet of an audit: a page on which the most suspicious images are decided on."""
 
 import hashlib
-import json
 from dataclasses import astuple
-from typing import Any
 
 import torch
 
@@ -82,6 +80,6 @@ def _locate(number: int, sheet: Sprite) -> dict[str, int]:
 
 def _make_key(audit: Audit) -> str:
     """Under which a browser keeps the decisions: of this run and its labels alone."""
-    started: Any = json.loads(audit.opened.run.environment.read_text(encoding="utf-8"))["started"]
+    started = audit.opened.run.read_environment()["started"]
     labels = hashlib.sha256(audit.train.labels.to(torch.int64).numpy().tobytes()).hexdigest()[:16]
     return f"torchbake audit {audit.opened.run.path.resolve()} {started} {labels}"

@@ -204,7 +204,7 @@ def write_audit(out: Path, audit: Audit, page: str, corrections: list[Correction
     writer.writerow(COLUMNS)
     writer.writerows(rows)
     run = audit.opened.run
-    environment = json.loads(run.environment.read_text(encoding="utf-8"))
+    environment = run.read_environment()
     head = {
         "run": str(run.path),
         "run_commit": environment["commit"],

@@ -119,11 +119,11 @@ def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> li
     records: list[Record] = []
     for folder, variant in zip(folders, variants or name_variants(folders), strict=True):
         recipe = folder.read_recipe()
-        result = json.loads(folder.result.read_text(encoding="utf-8"))
+        result = folder.read_result()
         selected = recipe.training.select != "last"
         by_report = "last" if recipe.training.report == "last" else "best_on_test"
         figures = result["selected" if selected else by_report]
-        environment = json.loads(folder.environment.read_text(encoding="utf-8"))
+        environment = folder.read_environment()
         record = {
             "variant": variant,
             "seed": recipe.seed,

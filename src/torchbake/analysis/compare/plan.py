@@ -48,6 +48,8 @@ def plan_runs(
     Raises:
         UserError: a recipe or setting that is not right, or a teacher that there is not.
     """
+    if not all(variants):
+        raise UserError("--methods: expected names of methods, separated by commas")
     if len(set(variants)) != len(variants):
         raise UserError(f"--methods: names a method twice: {','.join(variants)}")
     common = list(overrides)

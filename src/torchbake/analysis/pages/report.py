@@ -133,7 +133,7 @@ def write_report(
 def _read_environment(run: RunFolder) -> str:
     if not run.environment.is_file():
         return ""
-    return json.dumps(json.loads(run.environment.read_text(encoding="utf-8")), indent=2)
+    return json.dumps(run.read_environment(), indent=2)
 
 
 def _draw_charts(variants: list[str], records: list[list[dict[str, Any]]]) -> list[charts.Chart]:

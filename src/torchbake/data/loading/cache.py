@@ -73,7 +73,7 @@ def _name_file(split: Split) -> tuple[str, str]:
 
 
 def _digest(words: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode("\n".join(words))).hexdigest()[:16]
 
 
 def _map_file(path: Path, shape: tuple[int, ...]) -> Tensor | None:

@@ -120,6 +120,11 @@ def open_data(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> 
         )
     if recipe.lighting and channels != 3:
         raise UserError(f"data.lighting: needs images of 3 channels, these have {channels}")
+    if recipe.crop == "pad" and recipe.padding >= size:
+        raise UserError(
+            f"data.padding: {recipe.padding} would shift images of {size} pixels out of sight; "
+            f"expected less than {size}"
+        )
     pixels = _decode_splits(recipe, source, size, progress)
     if pixels is None and recipe.in_memory:
         raise UserError(
@@ -178,9 +183,12 @@ def _choose_statistics(
 def show_opening(recipe: DataRecipe, console: Console) -> Data:
     """Open and decode the recipe's data set, telling the console how far it is."""
     with console.status("opening the data set") as status:
-        return open_data(
+        data = open_data(
             recipe,
             lambda split, done, total: status.update(
                 f"decoding the {split} images: {done:,} of {total:,}"
             ),
         )
+    for line in data.source.notes:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return data

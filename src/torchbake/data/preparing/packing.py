@@ -34,11 +34,13 @@ class Packed:
         images: how many each split has.
         kept: of these, how many are the very files of the source.
         skipped: which could not be read, and why, a line each.
+        notes: what the data set's source says, such as what it left out.
     """
 
     images: dict[str, int] = field(default_factory=dict)
     kept: int = 0
     skipped: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 def pack(
@@ -83,7 +85,7 @@ def pack(
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=source.classes)}
     )
-    packed = Packed()
+    packed = Packed(notes=source.notes)
     part = name_hidden(out, "part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     part.mkdir(parents=True)
@@ -117,7 +119,8 @@ def pack(
         tables.save_to_disk(whole)
         if packed.skipped:
             lines = "".join(f"{line}\n" for line in packed.skipped)
-            (whole / SKIPPED).write_text(lines, encoding="utf-8")
+            # An own source may name images by what is not Unicode.
+            (whole / SKIPPED).write_text(lines, encoding="utf-8", errors="backslashreplace")
         replace_folder(whole, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)

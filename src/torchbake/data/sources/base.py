@@ -1,13 +1,14 @@
 """What a data set is: splits of images with labels, and the names of the classes."""
 
+import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..._shapes import Int, Tensor, UInt8
-from ...errors import UserError
+from ...errors import UserError, shorten
 from .decoding import decode
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Source:
         validation: what a temperature is fitted and an epoch chosen on; None where there is none.
         stands_in: the name of the split that is tested on, where it is a validation split because
             there is no other.
+        notes: lines that a user should read, such as what was left out.
     """
 
     train: Split
@@ -71,6 +73,7 @@ class Source:
     classes: list[str]
     validation: Split | None = None
     stands_in: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_nth(paths: list[str], index: int) -> Encoded:
@@ -79,15 +82,24 @@ def read_nth(paths: list[str], index: int) -> Encoded:
 
 
 def read_file(path: str) -> Encoded:
-    """A file's content.
+    """A file's content, and its path, all of it Unicode.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or is no file, such as a pipe, which would be waited for.
     """
+    name = shorten(os.fsencode(path).decode(errors="replace"), 1000)
     try:
-        return Encoded(Path(path).read_bytes(), path)
+        # Without waiting for somebody who writes to a pipe.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UserError(f"{name}: cannot be read: not a file")
+            return Encoded(file.read(), name)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{name}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{name}: cannot be read: {error}") from None  # a zero in its name
 
 
 def make_encoded_split(
@@ -174,3 +186,14 @@ def pick_split(kind: str, given: str | None, present: Sequence[str], source: str
         f"{source}: no {kind} split: expected {' or '.join(wanted)}, found "
         f"{', '.join(sorted(present)) or 'none'} ({key})"
     )
+
+
+def note_other_splits(recipe: "DataRecipe", used: Names, present: Sequence[str]) -> list[str]:
+    """A line if another split could have been meant to be tested on."""
+    others = [name for name in USUAL_SPLITS["test"] if name in present and name not in used[:3]]
+    if recipe.test_split is not None or not others:
+        return []
+    return [
+        f"{recipe.name}: tests on '{used.test}', not on '{', '.join(others)}' "
+        "(data.test_split chooses)"
+    ]

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import UserError, did_you_mean, suggest_names
+from ...errors import UserError, did_you_mean, shorten, suggest_names
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -51,6 +51,11 @@ def open_source(recipe: "DataRecipe") -> "Source":
                 f"{recipe.name}: {name} labels must be from 0 to {len(source.classes) - 1}, found "
                 f"{int(split.labels.min())} to {int(split.labels.max())}{advice}"
             )
+    if len(source.classes) < 2:
+        only = "".join(f", '{shorten(name)}'" for name in source.classes)
+        raise UserError(
+            f"{recipe.name}: has {len(source.classes)} class(es){only}; expected two or more"
+        )
     return source
 
 
@@ -78,11 +83,13 @@ class _Kind:
         opener: `module:function` beside this file, imported when such data are opened.
         about: a line for `torchbake list datasets`.
         takes_place: what stands behind the name and a colon, if anything.
+        keys: of the recipe's data section that say where the images are, and that it reads.
     """
 
     opener: str
     about: str
     takes_place: str = ""
+    keys: tuple[str, ...] = ()
 
     def open(self, place: str, recipe: "DataRecipe") -> "Source":
         module, _, function = self.opener.partition(":")
@@ -90,15 +97,34 @@ class _Kind:
         return source
 
 
+_SPLITS = ("train_split", "test_split")
+_COLUMNS = ("image_column", "label_column")
+
 SOURCES = {
     "digits": _Kind("arrays:open_digits", "1,797 handwritten digits, 8×8, with scikit-learn"),
-    "cifar10": _Kind("arrays:open_cifar10", "60,000 photographs of 10 classes, 32×32; downloaded"),
+    "cifar10": _Kind(
+        "arrays:open_cifar10",
+        "60,000 photographs of 10 classes, 32×32; downloaded",
+        keys=("folder",),
+    ),
     "cifar100": _Kind(
-        "arrays:open_cifar100", "60,000 photographs of 100 classes, 32×32; downloaded"
+        "arrays:open_cifar100",
+        "60,000 photographs of 100 classes, 32×32; downloaded",
+        keys=("folder",),
     ),
     "imagefolder": _Kind(
-        "folders:open_image_folder", "a folder with train/ and val/ or test/", "PATH"
+        "folders:open_image_folder", "a folder with train/ and val/ or test/", "PATH", _SPLITS
     ),
-    "parquet": _Kind("tables:open_parquet", "Parquet files named after their split", "GLOB"),
-    "hf": _Kind("tables:open_hub", "a data set of the Hugging Face hub, or its folder", "NAME"),
+    "parquet": _Kind(
+        "tables:open_parquet",
+        "Parquet files named after their split",
+        "GLOB",
+        (*_SPLITS, *_COLUMNS),
+    ),
+    "hf": _Kind(
+        "tables:open_hub",
+        "a data set of the Hugging Face hub, or its folder",
+        "NAME",
+        (*_SPLITS, *_COLUMNS),
+    ),
 }

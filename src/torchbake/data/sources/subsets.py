@@ -64,7 +64,13 @@ def _keep_classes(source: Source, names: Sequence[str]) -> Source:
         return replace(_choose(split, indices), labels=labels[indices])
 
     validation = None if source.validation is None else kept(source.validation)
-    return Source(kept(source.train), kept(source.test), list(names), validation, source.stands_in)
+    return replace(
+        source,
+        train=kept(source.train),
+        test=kept(source.test),
+        classes=list(names),
+        validation=validation,
+    )
 
 
 def _keep_first(source: Source, count: int) -> Split:

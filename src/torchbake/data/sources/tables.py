@@ -1,6 +1,7 @@
 """Images in tables: Parquet files and the data sets of the Hugging Face hub, by `datasets`."""
 
 import glob
+import logging
 import re
 from functools import partial
 from pathlib import Path
@@ -8,8 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...errors import UserError
-from .base import USUAL_SPLITS, Encoded, Source, Split, make_encoded_split, pick_splits, read_file
+from ...errors import UserError, shorten
+from .base import (
+    USUAL_SPLITS,
+    Encoded,
+    Source,
+    Split,
+    make_encoded_split,
+    note_other_splits,
+    pick_splits,
+    read_file,
+)
+from .columns import check_parquet, label_classes
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -47,30 +58,71 @@ def _open_tables(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] 
             f"{recipe.name}: needs the package datasets: pip install 'torchbake[datasets]'"
         ) from None
     datasets.disable_progress_bars()
-    try:
-        if (Path(loader) / "dataset_dict.json").is_file():
-            tables = datasets.load_from_disk(loader)
-        else:
-            tables = datasets.load_dataset(loader, data_files=files)
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{recipe.name}: cannot be opened: {lines[0]}") from error
+    for path in [path for paths in (files or {}).values() for path in paths]:
+        check_parquet(path)
+    tables = _load_tables(loader, recipe.name, files)
     names = pick_splits(recipe, list(tables))
+    used = {name: tables[name] for name in names[:3] if name is not None}
     train = tables[names.train]
-    used = [tables[name] for name in names[:3] if name is not None]
     image = _find_column(train, recipe.image_column, "image", datasets.Image, recipe.name)
     label = _find_column(train, recipe.label_column, "label", datasets.ClassLabel, recipe.name)
-    values = _list_classes(used, label, recipe.name)
+    for name, table in used.items():
+        if not {image, label} <= set(table.features):
+            found = ", ".join(table.features)
+            raise UserError(
+                f"{recipe.name}: split '{name}' lacks column '{image}' or '{label}', has {found}"
+            )
+    known = label_classes(used, label, recipe.name)
+    roots = _list_roots(loader, files)
     train_split, test_split, *others = [
-        _read_split(table, image, label, values, datasets.Image, recipe) for table in used
+        _read_split(table, image, label, known.values, roots, recipe) for table in used.values()
     ]
+    notes = [*note_other_splits(recipe, names, list(tables)), *known.notes]
     return Source(
         train_split,
         test_split,
-        [str(name) for name in getattr(train.features[label], "names", values)],
+        known.names,
         others[0] if others else None,
         names.stands_in,
+        tuple(notes),
     )
+
+
+def _load_tables(loader: str, name: str, files: dict[str, list[str]] | None) -> Any:
+    """The splits by their names."""
+    import datasets
+
+    level = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(logging.CRITICAL)  # what it says of an error is in the error
+    try:
+        if (Path(loader) / "dataset_dict.json").is_file():
+            return datasets.load_from_disk(loader)
+        return datasets.load_dataset(loader, data_files=files)
+    except Exception as error:
+        for path in [path for paths in (files or {}).values() for path in paths]:
+            check_parquet(path, whole=True)
+        # The outermost one says that there was one.
+        cause = error.__cause__ or error.__context__ or error
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        raise UserError(f"{name}: cannot be opened: {shorten(lines[0], 300)}") from error
+    finally:
+        datasets.logging.set_verbosity(level)
+
+
+def _list_roots(loader: str, files: dict[str, list[str]] | None) -> tuple[str, ...]:
+    """Folders in which a row may name an image's file: those of the tables, or of downloads."""
+    import datasets
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    if files is not None:
+        folders = {Path(path).parent for paths in files.values() for path in paths}
+    elif Path(loader).is_dir():
+        folders = {Path(loader)}
+    else:
+        config = datasets.config
+        downloads = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, HF_HUB_CACHE)
+        folders = {Path(folder) for folder in downloads}
+    return tuple(sorted(str(folder.resolve()) for folder in folders))
 
 
 def _find_column(table: Any, given: str | None, role: str, kind: type, source: str) -> str:
@@ -91,37 +143,70 @@ def _find_column(table: Any, given: str | None, role: str, kind: type, source: s
     )
 
 
-def _list_classes(tables: list[Any], label: str, source: str) -> list[str | int]:
-    """The classes by what the column holds: a ClassLabel's numbers, or its values in order."""
-    feature = tables[0].features[label]
-    if hasattr(feature, "names"):
-        return list(range(len(feature.names)))
-    kind = str(getattr(feature, "dtype", feature))
-    if not kind.startswith(("int", "uint", "string", "large_string", "bool")):
-        raise UserError(f"{source}: column '{label}' must hold whole numbers or text, has {kind}")
-    return sorted({value for table in tables for value in table.unique(label)} - {None})
-
-
 def _read_split(
-    table: Any, image: str, label: str, values: list[str | int], kind: type, recipe: "DataRecipe"
+    table: Any,
+    image: str,
+    label: str,
+    values: list[str | int],
+    roots: tuple[str, ...],
+    recipe: "DataRecipe",
 ) -> Split:
+    import datasets
+
     numbers = {value: number for number, value in enumerate(values)}
     # A test split without labels has -1 in a ClassLabel.
     labels = [numbers.get(value, -1) for value in table[label][:]]  # [:] reads all at once
-    content = table.select_columns([image]).cast_column(image, kind(decode=False))
+    kind = table.features[image]
+    try:
+        if isinstance(kind, dict) and not {"bytes", "path"} & set(kind):
+            raise TypeError("neither bytes nor a path")
+        content = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+        if len(content):
+            _get_record(content, image, 0)
+    except Exception as error:
+        raise UserError(
+            f"{recipe.name}: column '{image}' holds no image files: it is of type "
+            f"{shorten(str(getattr(kind, 'dtype', kind)))}"
+        ) from error
     return make_encoded_split(
         torch.tensor(labels, dtype=torch.long),
-        partial(_read_row, content, image, recipe.name),
+        partial(_read_row, content, image, recipe.name, roots),
         recipe.channels or 3,
         [file["filename"] for file in table.cache_files],
         f"{image} in {table.split}",
     )
 
 
-def _read_row(table: Any, column: str, name: str, index: int) -> Encoded:
-    record = table[index][column]
-    if record is None:
+def _get_record(table: Any, column: str, index: int) -> tuple[bytes | None, str | None]:
+    record = table[index][column] or {}
+    return record.get("bytes"), record.get("path")
+
+
+def _read_row(table: Any, column: str, name: str, roots: tuple[str, ...], index: int) -> Encoded:
+    try:
+        content, path = _get_record(table, column, index)
+    except Exception as error:  # what is damaged shows when it is read
+        reason = shorten(str(error).strip() or type(error).__name__, 200)
+        raise UserError(f"{name}: image {index} cannot be read: {reason}") from error
+    if content is not None:
+        return Encoded(content, f"{name}: image {index}")
+    if not path:
         raise UserError(f"{name}: image {index} is missing")
-    if record["bytes"] is None:
-        return read_file(record["path"])
-    return Encoded(record["bytes"], f"{name}: image {index}")
+    return read_file(_find_within(path, roots, f"{name}: image {index}"))
+
+
+def _find_within(path: str, roots: tuple[str, ...], what: str) -> str:
+    """The file that a row names, if it is in one of these folders, where relative names begin.
+
+    A table from elsewhere could name any file of this machine otherwise.
+    """
+    for root in roots:
+        try:
+            found = (Path(root) / path).resolve()
+        except (OSError, ValueError, RuntimeError):  # a zero in the name, or links in a circle
+            break
+        if found.is_relative_to(root) and (found.exists() or len(roots) == 1):
+            return str(found)
+    raise UserError(
+        f"{what} is to be read from '{shorten(path, 200)}', which is not in {' or '.join(roots)}"
+    )
