@@ -11,9 +11,33 @@ from typing import Any
 
 from .. import __version__
 from ..errors import Stopped, UserError
-from . import audit, compare, evaluate, inspect, list_names, pack, prepare, profile, report, train
+from . import (
+    audit,
+    check,
+    compare,
+    evaluate,
+    inspect,
+    list_names,
+    pack,
+    prepare,
+    profile,
+    report,
+    train,
+)
 
-COMMANDS = (train, compare, evaluate, report, inspect, audit, profile, prepare, pack, list_names)
+COMMANDS = (
+    train,
+    compare,
+    evaluate,
+    report,
+    inspect,
+    audit,
+    check,
+    profile,
+    prepare,
+    pack,
+    list_names,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
