@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables.audit import as_markdown as audit_table
+from benchmarks.tables.check import as_markdown as check_table
 from benchmarks.tables.comparison import (
     COMPARISONS,
     STUDIES,
@@ -223,6 +224,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     **dict.fromkeys(COMPARISONS, whole),
     **dict.fromkeys(STUDIES, of_study),
     "audit": audit_table,
+    "check": check_table,
     "costs": recipe_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,

@@ -55,13 +55,13 @@ def test_serious_findings_come_first_and_say_what_is_wrong(faulty):
     assert serious == sorted(serious, reverse=True)
     assert check.problems == sum(serious) == sum(KINDS[kind].serious for kind in planted)
     items = {(f.kind, item.name): item for f in check.findings for item in f.items}
-    assert items["unreadable", "train/cat/nothing.png"].detail == "is empty"
+    assert items["unreadable", "train/cat/nothing.png"].detail == "empty file"
     assert "truncated" in items["damaged", "train/cat/cut.jpg"].detail
     assert items["too-deep", "train/dog/xray.png"].detail.startswith("has more than 8 bits")
     assert items["single-colour", "val/cat/black.jpg"].detail == "#000000"
     assert items["tiny", "train/cat/tiny.jpg"].detail == "24 × 20"
     assert items["wrong-suffix", "train/emu/lies.jpg"].detail == "is PNG"
-    assert items["few-images", "once"].detail == "1 image"
+    assert items["few-images", "once"].detail == "1 train"
     assert items["near-splits", "val/emu/leak.jpg"].label == "emu"
     assert items["near-splits", "val/emu/leak.jpg"].split == "val"
 

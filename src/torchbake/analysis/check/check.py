@@ -137,10 +137,10 @@ def _judge_classes(
     for fault in find_class_faults(classes, counts, train):
         number = dict(zip(classes, counts.get(fault.split, ()), strict=False))
         for name in fault.classes:
-            if fault.kind != "missing-class" or (fault.split, name) not in empty:
-                detail = f"{number[name]:,} image{'s' * (number[name] != 1)}" if number else ""
-                detail = "" if fault.kind == "missing-class" else detail
-                judged.append((fault.kind, Item(name, fault.split, None, name, detail)))
+            if fault.kind == "missing-class" and (fault.split, name) in empty:
+                continue
+            detail = f"{number[name]:,} {fault.split}" if number else ""
+            judged.append((fault.kind, Item(name, fault.split, None, name, detail)))
     return judged
 
 

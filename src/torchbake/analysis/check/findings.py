@@ -20,91 +20,105 @@ class Kind(NamedTuple):
 
 KINDS = {
     # Files
-    "unreadable": Kind(True, "not an image", "Delete or replace these files."),
-    "damaged": Kind(True, "truncated or damaged", "Copy these files once more, or delete them."),
+    "unreadable": Kind(True, "files that are not images", "Delete or replace them."),
+    "damaged": Kind(True, "truncated or damaged files", "Copy them once more, or delete them."),
     "too-deep": Kind(
-        True, "refused: more than 8 bits a channel", "Convert these images to 8 bits a channel."
+        True,
+        "images that training refuses: more than 8 bits a channel",
+        "Convert them to 8 bits a channel.",
     ),
     "unread-image": Kind(
-        True, "pictures that are not read, by their suffix", "Convert them to JPEG or PNG."
+        True, "pictures in a format that training does not read", "Convert them to JPEG or PNG."
     ),
     "stray-image": Kind(
-        True, "pictures that no class owns", "Move them into the folder of their class."
+        True, "pictures outside of any class folder", "Move them into the folder of their class."
     ),
     "hidden-image": Kind(
-        True, "hidden files with an image's suffix", "Delete them, or give them ordinary names."
+        True, "hidden files with the suffix of an image", "Delete or rename them."
     ),
-    "hidden-folder": Kind(True, "hidden folders where classes are", "Delete them."),
+    "hidden-folder": Kind(True, "hidden folders among the class folders", "Delete them."),
     "split-name": Kind(
         True,
-        "split folders in capitals",
-        "Rename them to small letters, or name them with data.train_split and data.test_split.",
+        "split folders with capital letters",
+        "Rename them, or name them with data.train_split and data.test_split.",
     ),
     # Classes and labels
-    "empty-class": Kind(True, "class folders without an image", "Delete or fill them."),
+    "empty-class": Kind(True, "class folders without images", "Delete or fill them."),
     "missing-class": Kind(
-        True, "classes that a split has no image of", "Move some images there, or leave them out."
+        True, "classes without images in a split", "Move some images there, or leave the class out."
     ),
     "few-images": Kind(
-        True, "classes with fewer than 2 training images", "Add images, or leave them out."
+        True, "classes with fewer than 2 training images", "Add images, or leave the class out."
     ),
-    "no-label": Kind(
-        True, "images without a label of a class", "Give them a label, or leave them out."
-    ),
+    "no-label": Kind(True, "images without a valid label", "Label them, or leave them out."),
     "odd-class-name": Kind(
-        True, "names that are no class", "See whether a label is missing or mistyped."
+        True,
+        "class names that look like missing or mistyped values",
+        "See whether these are classes.",
     ),
     "similar-classes": Kind(
-        True, "classes that may be one: names that are alike", "Merge them if they are one class."
+        True,
+        "class names that differ only in case, spaces or hyphens",
+        "Merge them if they are one class.",
     ),
     # Copies
-    "duplicate-labels": Kind(True, "the same file in several classes", "Keep the right one."),
+    "duplicate-labels": Kind(
+        True, "identical files in several classes", "Keep the one with the right class."
+    ),
     "duplicate-splits": Kind(
-        True, "the same file in several splits", "Remove it from one, or test figures are too good."
+        True, "identical files in several splits", "Keep one, or the test figures are too good."
     ),
-    "near-labels": Kind(True, "the same picture in several classes", "Keep the right one."),
+    "near-labels": Kind(
+        True, "the same picture in several classes", "Keep the one with the right class."
+    ),
     "near-splits": Kind(
-        True,
-        "the same picture in several splits",
-        "Remove it from one, or test figures are too good.",
+        True, "the same picture in several splits", "Keep one, or the test figures are too good."
     ),
-    "duplicate": Kind(False, "the same file in one class", "Keep one."),
-    "near": Kind(False, "the same picture in one class", "Keep one, if they are copies."),
+    "duplicate": Kind(False, "identical files in one class and split", "Keep one."),
+    "near": Kind(False, "the same picture in one class and split", "Keep one."),
     # Pictures
     "single-colour": Kind(True, "pictures of a single colour", "Delete them."),
     "tiny": Kind(False, "very small pictures", "See whether they are previews."),
     "elongated": Kind(
-        False, "very long or very high pictures", "Crop them: training sees the middle."
+        False, "very long or narrow pictures", "Crop them: training sees their middle."
     ),
-    "animated": Kind(False, "several frames", "Training sees the first one alone."),
+    "animated": Kind(
+        False, "images with several frames or pages", "Training sees the first one only."
+    ),
     "rotated": Kind(
-        False, "turned by their EXIF orientation", "Turn the pixels to be independent of it."
+        False,
+        "pictures with an EXIF rotation",
+        "Not every program applies it: rotate the pixels to be sure.",
     ),
     "grey": Kind(
-        False, "grey among coloured pictures", "See that it does not give the class away."
+        False, "grey pictures among coloured ones", "See that grey does not give the class away."
     ),
     "alpha": Kind(
-        False, "transparent pictures", "Training ignores transparency: see what is behind it."
+        False, "pictures with transparency", "Training ignores it: look at what it hides."
     ),
-    "cmyk": Kind(False, "colours for print (CMYK)", "Convert them to RGB."),
-    "deep": Kind(False, "more than 8 bits a channel", "Training sees 8 bits a channel."),
+    "cmyk": Kind(False, "pictures in CMYK, for print", "Convert them to RGB."),
+    "deep": Kind(
+        False, "pictures with more than 8 bits a channel", "Training sees 8 bits a channel."
+    ),
     # Folders
     "wrong-suffix": Kind(
-        False, "files whose suffix is of another format", "Training reads them; rename them."
+        False,
+        "files with the suffix of another format",
+        "Training reads them; other programs may not.",
     ),
-    "other-file": Kind(False, "other files among the pictures", "Training ignores them."),
+    "other-file": Kind(False, "other files among the images", "Training ignores them."),
     "hidden-file": Kind(False, "hidden files", "Training ignores them."),
     "unread-folder": Kind(False, "folders beside the splits", "Training ignores them."),
     "same-name": Kind(
         False,
-        "files whose names differ only in case",
-        "Rename them: macOS and Windows take them for one.",
+        "file names that differ only in case",
+        "Rename them: on macOS and Windows one replaces the other.",
     ),
-    "one-split": Kind(False, "only one split", "Testing needs images of its own."),
+    "one-split": Kind(False, "a single split", "Training and testing need one each."),
     "imbalance": Kind(
         False,
-        "the largest class has at least 10 times the images of the smallest",
-        "Look at figures for each class.",
+        "the largest and the smallest of very unequal classes",
+        "Accuracy is mostly that of the large classes.",
     ),
 }
 
