@@ -21,8 +21,8 @@ from benchmarks.measure.provenance import write_results
 from PIL import Image, ImageEnhance
 
 from torchbake.analysis.check.check import check_data
-from torchbake.analysis.check.copies import find_same_pictures
-from torchbake.analysis.check.look import look_at_images
+from torchbake.analysis.check.copies import FARTHEST, find_same_pictures
+from torchbake.analysis.check.look import SIDE, look_at_images
 from torchbake.data.loading.workers import count_workers
 from torchbake.data.sources.base import Encoded, Split, make_encoded_split
 from torchbake.data.sources.registry import open_source
@@ -51,6 +51,7 @@ def main() -> None:
     images = sum(map(len, check.splits.values()))
     rows.append({"images": images, "workers": count_workers(), "found": found})
     rows[-1] |= {"seconds": statistics.median(seconds), "bytes": check.total_bytes}
+    rows[-1]["closest_others"] = _find_closest(list(check.splits.values()))
     print(rows[-1])
     write_results("check", rows)
 
@@ -68,6 +69,20 @@ def _share_found(train: Split, chosen: list[int], change: Callable[[Image.Image]
     looks = look_at_images(split, 3, count_workers(), lambda done: None)
     groups = find_same_pictures(looks)
     return float((groups[::2] == groups[1::2]).mean())
+
+
+def _find_closest(splits: list[Split]) -> float:
+    """The smallest distance of two pictures that are not taken for the same, of all pairs."""
+    looks = [look_at_images(split, 3, count_workers(), lambda done: None) for split in splits]
+    thumbnails = np.concatenate([part.thumbnail for part in looks]).reshape(-1, SIDE**2)
+    levels = thumbnails.astype(np.float32)
+    levels -= levels.mean(axis=1, keepdims=True)
+    levels /= np.linalg.norm(levels, axis=1, keepdims=True)
+    closest = 1.0
+    for start in range(0, len(levels), 1000):
+        distances = 1 - levels[start : start + 1000] @ levels.T
+        closest = min(closest, float(distances[distances > FARTHEST].min()))
+    return closest
 
 
 def _read(files: list[bytes], index: int) -> Encoded:

@@ -12,6 +12,7 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
         f"{whole['seconds']:.1f} s with {whole['workers']} worker processes (median of "
         f"{settings['repeats']}). In it were found: "
         + ", ".join(f"`{kind}` {count}" for kind, count in whole["found"].items())
-        + "."
+        + f". The closest two of its pictures that are not taken for the same have a distance of "
+        f"{whole['closest_others']:.3f}."
     )
     return "\n".join([*lines, "", note])
