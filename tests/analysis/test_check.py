@@ -104,6 +104,23 @@ def test_all_usual_splits_are_compared(tmp_path):
     assert names(check, "duplicate-splits") == ["test/cat/same.jpg", "val/cat/same.jpg"]
 
 
+def test_equal_files_are_copies_of_the_same_picture(tmp_path):
+    """A copy of a training image is in the test split by a file that equals the original."""
+    sound_folder(tmp_path)
+    original, again = encoded(shape(900), quality=95), encoded(shape(900), quality=60)
+    for name, content in {"train": original, "val": original}.items():
+        (tmp_path / name / "cat" / "one.jpg").write_bytes(content)
+    (tmp_path / "train" / "cat" / "two.jpg").write_bytes(again)
+    check = check_folder(tmp_path)
+    assert kinds(check) == ["duplicate-splits", "near-splits"]
+    assert names(check, "duplicate-splits") == ["train/cat/one.jpg", "val/cat/one.jpg"]
+    assert sorted(names(check, "near-splits")) == [
+        "train/cat/one.jpg",
+        "train/cat/two.jpg",
+        "val/cat/one.jpg",
+    ]
+
+
 def test_links_in_a_circle_end(tmp_path):
     sound_folder(tmp_path)
     (tmp_path / "train" / "cat" / "again").symlink_to(tmp_path / "train" / "cat")

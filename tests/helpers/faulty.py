@@ -56,6 +56,7 @@ def faulty_folder(root):
     plant("stray-image", "train/stray.jpg", encoded(shape(905)))
     plant("stray-image", "beside.jpg", encoded(shape(906)))
     plant("hidden-image", "val/emu/._0.jpg", b"\0\5\26\7")
+    plant("hidden-image", "train/emu/.old/0.jpg", encoded(shape(961)))
     plant("hidden-file", "val/emu/.DS_Store", b"\0\0\0\1Bud1")
     (root / "train" / ".ipynb_checkpoints").mkdir()
     planted["hidden-folder"] = ["train/.ipynb_checkpoints"]

@@ -60,7 +60,7 @@ def check_data(
 ) -> Check:
     """Look through a data set: its classes, all its images, and copies among them.
 
-    Every image is read once, by worker processes. Memory: about 350 bytes an image.
+    Every image is read once, by worker processes. Memory: about 700 bytes an image.
 
     Args:
         recipe: names the data set, as for training.

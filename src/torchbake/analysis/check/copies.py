@@ -38,7 +38,8 @@ _PAIRS = 2**20
 def find_equal(digest: NDArray[np.uint64], readable: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The number of each image's group of equal files (n,); −1 of one that cannot be read."""
     groups = np.full(len(digest), -1)
-    _, groups[readable] = np.unique(digest[readable], axis=0, return_inverse=True)
+    _, inverse = np.unique(digest[readable], axis=0, return_inverse=True)
+    groups[readable] = inverse.reshape(-1)
     return groups
 
 
@@ -56,11 +57,13 @@ def find_same_pictures(looks: Looks, farthest: float = FARTHEST) -> NDArray[np.i
     enough = looks.readable & (looks.size.min(axis=1) >= LEAST_SIDE)
     enough &= thumbnails.std(axis=1) >= LEAST_SPREAD
     compared = enough.nonzero()[0] if farthest else np.zeros(0, np.int64)
-    # Of equal files one is enough.
-    _, first = np.unique(looks.digest[compared], axis=0, return_index=True)
+    # Of equal files the first stands for all.
+    found = np.unique(looks.digest[compared], axis=0, return_index=True, return_inverse=True)
+    _, first, inverse = found
+    groups = np.arange(n)
+    groups[compared] = compared[first][inverse.reshape(-1)]
     compared = compared[np.sort(first)]
     hashes = hash_thumbnails(looks.thumbnail[compared])
-    groups = np.arange(n)
     held: list[NDArray[np.int64]] = []
     for pairs in _find_candidates(hashes):
         rows = compared[pairs]

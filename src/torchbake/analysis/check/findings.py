@@ -34,7 +34,7 @@ KINDS = {
         True, "pictures outside of any class folder", "Move them into the folder of their class."
     ),
     "hidden-image": Kind(
-        True, "hidden files with the suffix of an image", "Delete or rename them."
+        True, "images that are hidden or in a hidden folder", "Delete or rename them."
     ),
     "hidden-folder": Kind(True, "hidden folders among the class folders", "Delete them."),
     "split-name": Kind(

@@ -119,9 +119,13 @@ def _list_class(root: Path, folder: Path, split: str, found: list[tuple[str, Ite
     files = []
     for place, names in _walk(folder):
         seen: dict[str, str] = {}
+        # Such as the copies that a notebook keeps, which training reads with all others.
+        hidden = any(part.startswith(".") for part in Path(place).relative_to(folder).parts)
         for name in names:
             path = Path(place, name)
-            if _is_picture(name):
+            if _is_picture(name) and hidden:
+                found.append(("hidden-image", Item(_show(root, path), split, label=folder.name)))
+            elif _is_picture(name):
                 files.append(str(path))
             else:
                 found.append(_classify(root, path, split, folder.name))
