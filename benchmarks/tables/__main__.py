@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.tables.audit import as_markdown as audit_table
 from benchmarks.tables.calibration import of_methods, of_sizes
+from benchmarks.tables.check import as_markdown as check_table
 from benchmarks.tables.comparison import (
     COMPARISONS,
     STUDIES,
@@ -225,6 +226,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     **dict.fromkeys(STUDIES, of_study),
     "audit": audit_table,
     "calibration": of_methods,
+    "check": check_table,
     "costs": recipe_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,

@@ -13,6 +13,7 @@ from .._version import __version__
 from ..errors import Stopped, UserError
 from . import (
     audit,
+    check,
     compare,
     evaluate,
     export,
@@ -37,6 +38,10 @@ COMMANDS = (
     report,
     inspect,
     audit,
+    report,
+    inspect,
+    audit,
+    check,
     profile,
     prepare,
     pack,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch.distributed as dist
 from rich.console import Console
 
+from ..data.class_faults import describe_class_faults
 from ..data.loading.open_data import show_opening
 from ..errors import Stopped, UserError
 from ..recipe import Recipe
@@ -72,6 +73,8 @@ def train(
         if ranks.first:
             run.forget_after(state.step)
         log.say(_summarise(setup, state))
+        for fault in describe_class_faults(setup.data.source):
+            log.say(f"warning: {fault}")
 
         final: dict[str, float] = {}
         with log.showing(state.step), watch_stop_requests(ranks) as stop_requested:
