@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from helpers.training_runs import QUIET, StopAt, recipe, same, weights
+from PIL import Image
 from safetensors import safe_open
 
 from torchbake.analysis.compare.figures import compare_runs, read_runs
@@ -98,7 +100,7 @@ def test_patience_alone_keeps_the_last_weights(tmp_path, scored):
     assert final["nll"] == pytest.approx(figures["nll"], rel=1e-5)
 
 
-def test_several_ranks_and_one_choose_alike(tmp_path, monkeypatch):
+def test_several_ranks_and_one_choose_alike():
     """What other ranks keep of a checkpoint: which evaluation was the best, but no weights."""
     from torchbake.training.selection import Selection
 
@@ -115,6 +117,26 @@ def test_several_ranks_and_one_choose_alike(tmp_path, monkeypatch):
     assert again.state_dict() == other.state_dict()
     assert again.waited == 1
     assert first.choices[""].weights is not None
+
+
+def test_a_validation_split_that_is_tested_on_is_named(tmp_path):
+    for split in ("train", "val"):
+        for label, value in (("dark", 0), ("light", 255)):
+            folder = tmp_path / "photos" / split / label
+            folder.mkdir(parents=True)
+            for number in range(4):
+                Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(folder / f"{number}.png")
+    short = recipe(
+        ("data", f"imagefolder:{tmp_path / 'photos'}"),
+        ("data.workers", "0"),
+        ("data.validation", "0.25"),
+        ("training.batch_size", "6"),
+        ("training.epochs", "1"),
+        ("method", "cross-entropy"),
+    )
+    train(short, tmp_path / "run", console=QUIET)
+    told = (tmp_path / "run" / "train.log").read_text()
+    assert "6 training, 2 validation and 8 test images, the split 'val', of 2 classes" in told
 
 
 @pytest.mark.parametrize(

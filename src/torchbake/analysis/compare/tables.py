@@ -89,7 +89,7 @@ def list_remarks(rows: list[Row], report: str) -> list[str]:
     ways = {way for row in rows for way in row.scaled_by}
     if ways:
         texts = [text for way, text in SCALINGS.items() if way in ways]
-        told.append(f"scaled: by a temperature fitted {' or '.join(texts)}.")
+        told.append(f"Scaled: by a temperature fitted {' or '.join(texts)}.")
     if any(row.teacher_images for row in rows):
         told.append("“+”: images that teachers had seen before.")
     if any(row.unequal for row in rows):

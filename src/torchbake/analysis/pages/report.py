@@ -35,10 +35,10 @@ PAIRS, EXAMPLES = 10, 4  # pairs of confused classes that are shown, and picture
 
 TITLES = {
     ("eval", "top1"): "Test top-1, %",
-    ("eval", "validation_top1"): "Validation top-1, %",
     ("eval", "nll"): "Test NLL, nats",
-    ("eval", "validation_nll"): "Validation NLL, nats",
     ("eval", "ece"): "Test ECE, %",
+    ("eval", "validation_top1"): "Validation top-1, %",  # below the others, in three columns
+    ("eval", "validation_nll"): "Validation NLL, nats",
     ("eval", "validation_ece"): "Validation ECE, %",
     ("train", "loss"): "Training loss",
     ("train", "train_top1"): "Training top-1, %",
