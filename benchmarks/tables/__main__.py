@@ -27,6 +27,7 @@ from benchmarks.tables.comparison import (
     whole,
 )
 from benchmarks.tables.evidence import as_markdown as evidence_table
+from benchmarks.tables.inference import as_markdown as inference_table
 from benchmarks.tables.keys import as_markdown as key_tables
 from benchmarks.tables.recipes import as_markdown as recipe_table
 from benchmarks.tables.solvers import SOLVER_TABLES
@@ -228,6 +229,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     "calibration": of_methods,
     "check": check_table,
     "costs": recipe_table,
+    "inference": inference_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,
     "pages": _pages,

@@ -25,6 +25,7 @@ from ..compare.tables import (
 )
 from ..outputs import Outputs, compute_outputs, restore_pictures
 from . import charts
+from .by_class import describe_classes
 from .diagnosis import Bin, count_confusions, measure_reliability
 from .figures import list_figures
 from .inspect import draw_batch, inspect_batch, make_remark, name_images, read_settings
@@ -91,6 +92,7 @@ def write_report(
         for k, variant in enumerate(variants)
     ]
     details: dict[str, Any] = {"inspector": None, "reliability": [], "confusions": []}
+    details["by_class"] = []
     if first.result.is_file():
         try:
             opened = open_run(first.path, device_name=device_name, console=console)
@@ -212,6 +214,7 @@ def _find_errors(opened: OpenedRun, size: int, console: Console) -> dict[str, An
         ],
         "examples": None if pictures is None else make_sprite(pictures, 48),
         "test_images": len(test),
+        **describe_classes(outputs.logits, outputs.labels, classes),
     }
 
 
