@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UserError
+from ..errors import UserError, shorten
 from .common import DEFAULT_RECIPE, check_file, check_least, print_notes, refuse_ranks
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _name_examples(finding: "Finding") -> list[str]:
         groups.setdefault(item.group or -number - 1, []).append(item)
     lines = []
     for items in list(groups.values())[:EXAMPLES]:
-        names = [f"{i.name}: {i.detail}" if i.detail else i.name for i in items[:EXAMPLES]]
+        names = [shorten(f"{i.name}: {i.detail}" if i.detail else i.name, 200) for i in items]
         more = f" and {len(items) - EXAMPLES} more" if len(items) > EXAMPLES else ""
-        lines.append(" = ".join(names) + more)
+        lines.append(" = ".join(names[:EXAMPLES]) + more)
     return lines + ["…"] * (len(groups) > EXAMPLES)

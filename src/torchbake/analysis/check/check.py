@@ -9,7 +9,7 @@ import numpy as np
 
 from ...data.class_faults import count_images, find_class_faults
 from ...data.loading.workers import count_workers
-from ...data.sources.base import Source, Split
+from ...data.sources.base import Source, Split, takes_split
 from ...data.sources.registry import SOURCES, open_source
 from ...errors import UserError
 from ...recipe import DataRecipe
@@ -110,7 +110,10 @@ def _open_splits(
         listing = list_folder(Path(place).expanduser(), recipe)
         return listing.splits, listing.classes, listing.train, listing.found
     source = _open_source(recipe)
-    return {"train": source.train, "test": source.test}, source.classes, "train", []
+    splits = {"train": source.train, source.stands_in or "test": source.test}
+    if source.validation is not None and takes_split(recipe):
+        splits["validation"] = source.validation
+    return splits, source.classes, "train", []
 
 
 def _open_source(recipe: DataRecipe) -> Source:

@@ -33,10 +33,6 @@ KINDS = {
     "stray-image": Kind(
         True, "pictures outside of any class folder", "Move them into the folder of their class."
     ),
-    "hidden-image": Kind(
-        True, "images that are hidden or in a hidden folder", "Delete or rename them."
-    ),
-    "hidden-folder": Kind(True, "hidden folders among the class folders", "Delete them."),
     "split-name": Kind(
         True,
         "split folders with capital letters",
@@ -107,6 +103,12 @@ KINDS = {
         "Training reads them; other programs may not.",
     ),
     "other-file": Kind(False, "other files among the images", "Training ignores them."),
+    "hidden-image": Kind(
+        False, "images that are hidden or in a hidden folder", "Training ignores them."
+    ),
+    "hidden-folder": Kind(
+        False, "hidden folders among the class folders", "Training ignores them."
+    ),
     "hidden-file": Kind(False, "hidden files", "Training ignores them."),
     "unread-folder": Kind(False, "folders beside the splits", "Training ignores them."),
     "same-name": Kind(

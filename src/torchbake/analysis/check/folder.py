@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from ...data.sources.base import USUAL_SPLITS, Split, make_encoded_split, read_nth
+from ...data.sources.listing import EXTENSIONS
 from ...errors import UserError
 from .findings import Item
 
@@ -61,7 +62,7 @@ def list_folder(root: Path, recipe: "DataRecipe") -> Listing:
     if not any(files for own in owners.values() for files in own.values()):
         raise UserError(
             f"{recipe.name}: no images in {root}: expected class folders with images, in the "
-            f"folder itself or in {' and '.join(USUAL_SPLITS)}"
+            "folder itself or in split folders such as train and test"
         )
     train = next((n for n in owners if n.casefold() in _usual("train")), next(iter(owners)))
     train = recipe.train_split if recipe.train_split in owners else train
@@ -119,7 +120,7 @@ def _list_class(root: Path, folder: Path, split: str, found: list[tuple[str, Ite
     files = []
     for place, names in _walk(folder):
         seen: dict[str, str] = {}
-        # Such as the copies that a notebook keeps, which training reads with all others.
+        # Such as the copies that a notebook keeps.
         hidden = any(part.startswith(".") for part in Path(place).relative_to(folder).parts)
         for name in names:
             path = Path(place, name)
@@ -153,18 +154,14 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 def _is_picture(name: str) -> bool:
     """Whether training reads a file of this name as an image."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    return name.lower().endswith(IMG_EXTENSIONS) and not name.startswith(".")
+    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
 def _classify(root: Path, path: Path, split: str, label: str) -> tuple[str, Item]:
     """The kind of a file that is no image of a class."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
     item = Item(_show(root, path), split, label=label)
     if path.name.startswith("."):
-        kind = "hidden-image" if path.name.lower().endswith(IMG_EXTENSIONS) else "hidden-file"
+        kind = "hidden-image" if path.name.lower().endswith(EXTENSIONS) else "hidden-file"
         return kind, item
     if path.suffix.lower() in _UNREAD or _can_be_opened(path):
         return "unread-image", item

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..._own_code import explain_error
 from ..._shapes import Tensor, UInt8
 from ...data.loading.workers import leave_signals
 from ...data.sources.base import Split
-from ...data.sources.decoding import decode
+from ...data.sources.decoding import FORMATS, decode, read_orientation
 from ...errors import UserError
 
 SIDE = 16
@@ -30,7 +31,6 @@ _AT_ONCE = 64
 """Images that a worker reads before it answers."""
 
 _LEVELS = np.arange(256.0)
-_ORIENTATION = 0x0112
 _MORE_BITS = ("I", "F")
 
 
@@ -200,7 +200,7 @@ def _look_at_file(content: bytes, name: str, channels: int) -> _Look:
 
 
 def _read_header(content: bytes) -> _Header:
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=_list_formats()) as image:
         mode, kind = image.mode, image.format or ""
         # Of PNG, Pillow has the mode that it decodes to, not the file's 16 bits a channel.
         deep = mode.startswith(_MORE_BITS) or (kind == "PNG" and content[24] > 8)
@@ -209,8 +209,15 @@ def _read_header(content: bytes) -> _Header:
         animated = kind != "MPO" and bool(getattr(image, "is_animated", False))
         # To find a PNG file's behind its pixels, Pillow would decode these.
         known = kind != "PNG" or "exif" in image.info
-        turned = known and image.getexif().get(_ORIENTATION, 1) not in (0, 1)
+        turned = known and read_orientation(image) != 1
         return _Header(*image.size, kind, mode, deep, turned, transparent, animated)
+
+
+@cache
+def _list_formats() -> list[str]:
+    """What training decodes, of what this Pillow can."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _summarise(pixels: UInt8[Tensor, "ch h w"]) -> tuple[bytes, tuple[float, float, float], float]:

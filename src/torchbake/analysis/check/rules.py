@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.sources.base import Split
+from ...data.sources.decoding import FORMATS
 from .copies import find_equal, find_same_pictures
 from .findings import Item
 from .look import Looks
@@ -23,16 +24,7 @@ FLAT = 2.0
 
 COLOURS_FOR_PRINT = ("CMYK", "YCCK")
 
-_SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg"),
-    "MPO": (".jpg", ".jpeg"),
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "BMP": (".bmp",),
-    "DIB": (".bmp",),
-    "TIFF": (".tif", ".tiff"),
-    "PPM": (".ppm", ".pgm"),
-}
+_SUFFIXES = {**FORMATS, "MPO": FORMATS["JPEG"], "DIB": FORMATS["BMP"]}
 
 Named = Callable[[int, str], Item]
 
