@@ -37,7 +37,7 @@ def main() -> None:
                     clustered(n, 512, c, options.device),
                     options.repeats,
                 )
-                direct = prefer_direct(n, c, products, options.device)
+                direct = prefer_direct(n, c, 0.5, sharpness, options.device)
                 picked = "direct" if direct else "fixed_point"
                 rows.append(
                     {

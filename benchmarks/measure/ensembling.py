@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from torchbake import bake_targets
-from torchbake.ensembling.plan import plan_steps, prefer_direct
+from torchbake.ensembling.plan import prefer_direct
 from torchbake.ensembling.settings import TargetSettings
 from torchbake.ensembling.targets import start_targets
 from torchbake.losses.known_gradient import self_distillation_loss
@@ -104,9 +104,7 @@ def _row(n: int, d: int, c: int, options: argparse.Namespace) -> dict[str, Any]:
         "n": n,
         "d": d,
         "c": c,
-        "solver": "direct"
-        if prefer_direct(n, c, plan_steps(n, OMEGA, 1.0).products, options.device)
-        else "fixed point",
+        "solver": "direct" if prefer_direct(n, c, OMEGA, 1.0, options.device) else "fixed point",
         "target_seconds": side_by_side(TARGETS, batch, options.repeats),
         "loss_seconds": side_by_side(losses, batch, options.repeats),
         "loss_bytes": {name: _peak(name, n, d, c, options.device) for name in LOSSES},

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from helpers.reference import clustered
+from helpers.processes import run_python
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from torchbake import bake_targets, propagate
-from torchbake.ensembling.direct import _solve_uncaptured, solve_directly
 from torchbake.ensembling.plan import SOLVERS
 
 
@@ -21,7 +20,9 @@ def test_a_graph_that_is_recorded_holds_no_factorisation(capturing, solver, sett
     with FakeTensorMode():
         batch = torch.randn(64, 10, device="cuda"), torch.randn(64, 8, device="cuda")
         if solver == "direct":
-            with pytest.raises(RuntimeError, match="a CUDA graph cannot record: take solver='auto'"):
+            with pytest.raises(
+                RuntimeError, match="a CUDA graph cannot record: take solver='auto'"
+            ):
                 bake_targets(*batch, solver=solver, **setting)
         else:
             bake_targets(*batch, solver=solver, **setting)
@@ -33,26 +34,34 @@ def test_a_graph_that_is_recorded_holds_no_factorisation(capturing, solver, sett
             propagate(affinity, predictions, 0.9, solver)
 
 
-def test_a_compiler_cuts_its_graphs_around_the_factorisation():
-    operation = torch.ops.torchbake.solve_directly.default
-    assert torch.Tag.cudagraph_unsafe in operation.tags
-    logits, features, _ = clustered(20)
-    predictions = logits.softmax(dim=1)
-    torch.library.opcheck(_solve_uncaptured, (features, predictions, 0.5, 1.0))
-    torch.testing.assert_close(
-        operation(features, predictions, 0.5, 1.0),
-        solve_directly(features, predictions, 0.5, 1.0),
+def test_a_compiler_cuts_its_graphs_around_the_factorisation(tmp_path):
+    run_python(
+        """
+        import torch
+        from torchbake import bake_targets
+        from torchbake.ensembling import direct
+
+        operation = torch.ops.torchbake.solve_directly.default
+        assert torch.Tag.cudagraph_unsafe in operation.tags
+        torch.manual_seed(0)
+        logits, features = torch.randn(20, 10), torch.randn(20, 8)
+        torch.library.opcheck(direct._solve_uncaptured, (features, logits.softmax(1), 0.5, 1.0))
+
+        calls = []
+
+        def noting(graph, inputs):
+            calls.extend(node.target for node in graph.graph.nodes)
+            return graph
+
+        compiled = torch.compile(bake_targets, backend=noting, fullgraph=True)
+        expected = bake_targets(logits, features, solver="direct")
+        for captured in (False, True):
+            direct.may_be_captured = lambda device_type: captured  # as on a card
+            torch.compiler.reset()
+            calls.clear()
+            found = compiled(logits, features, solver="direct")
+            torch.testing.assert_close(found, expected)
+            assert (operation in calls) is captured, calls
+        """,
+        tmp_path,
     )
-
-
-def test_a_direct_solve_compiled_for_cuda_is_that_operation():
-    calls = []
-
-    def noting(graph, inputs):
-        calls.extend(node.target for node in graph.graph.nodes if node.op == "call_function")
-        return graph
-
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        batch = torch.randn(64, 10, device="cuda"), torch.randn(64, 8, device="cuda")
-        torch.compile(bake_targets, backend=noting, fullgraph=True)(*batch, solver="direct")
-    assert torch.ops.torchbake.solve_directly.default in calls

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.processes import run_python
 from helpers.reference import clustered, reference_targets
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -49,8 +50,6 @@ def test_a_loss_takes_them_for_a_step():
 
 
 def test_one_graph_serves_all_their_values(tmp_path):
-    from helpers.processes import run_python
-
     run_python(
         """
         import torch
@@ -97,5 +96,5 @@ def test_tensors_that_cannot_serve_are_refused(unchecked, setting, error, messag
 
 def test_too_many_images_to_hold_need_numbers(monkeypatch):
     monkeypatch.setattr(alone, "HELD", 16)
-    with pytest.raises(ValueError, match="must be numbers for more than 4 images, .* 5 images"):
+    with pytest.raises(ValueError, match=r"must be numbers for more than 4 images, .* 5 images"):
         bake_targets(torch.ones(5, 3), torch.ones(5, 4), omega=torch.tensor(0.5))

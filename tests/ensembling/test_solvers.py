@@ -50,7 +50,8 @@ def test_a_polynomial_leaves_what_is_the_same_for_all_as_it_is():
 
 def test_factorisations_are_for_cpus_and_for_matrices_that_can_be_held():
     n = int(HELD**0.5)
-    assert prefer_direct(n, 10_000, 9, "cpu")
-    assert not prefer_direct(n, 100, 9, "cpu")
-    assert not prefer_direct(n + 1, 10_000, 9, "cpu")
-    assert not prefer_direct(128, 100, 1443, "cuda")
+    assert prefer_direct(n, 10_000, 0.5, 1.0, "cpu")
+    assert not prefer_direct(n, 100, 0.5, 1.0, "cpu")
+    assert not prefer_direct(n + 1, 10_000, 0.5, 1.0, "cpu")
+    assert prefer_direct(128, 100, 0.5, 1.0, "cpu")
+    assert not prefer_direct(128, 100, 0.99, 0.02, "cuda")

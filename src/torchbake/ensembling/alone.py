@@ -32,11 +32,11 @@ def solve_alone(
         return _solve_any(features, predictions, settings)
     n, c = predictions.shape
     kind, device = predictions.dtype, predictions.device.type
-    steps = plan_steps(n, omega, sharpness)
     if settings.solver == "direct" or (
-        settings.solver == "auto" and prefer_direct(n, c, steps.products, device)
+        settings.solver == "auto" and prefer_direct(n, c, omega, sharpness, device)
     ):
         return solve_directly(features, predictions, omega, sharpness)
+    steps = plan_steps(n, omega, sharpness)
     inner = choose_inner_dtype(kind, device, omega, sharpness)
     held = n * n <= HELD
     if held and (steps.plain or inner != kind):

@@ -54,7 +54,8 @@ def propagate(
         return predictions
     products = count_plain_products(omega)
     if solver == "auto":
-        direct = prefer_direct(*predictions.shape, products, predictions.device.type)
+        # As many products as for the sharpest affinities, of which as little is known.
+        direct = prefer_direct(*predictions.shape, omega, 0.0, predictions.device.type)
         solver = "direct" if direct else "fixed_point"
     if solver == "direct":
         refuse_capture(predictions.device.type)

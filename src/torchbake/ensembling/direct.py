@@ -26,7 +26,7 @@ def solve_directly(
         RuntimeError: while a CUDA graph is recorded.
     """
     refuse_capture(features.device.type)
-    if torch.compiler.is_compiling() and features.device.type != "cpu":
+    if may_be_captured(features.device.type):
         return _solve_uncaptured(features, predictions, omega, affinity_temperature)
     return _solve(features, predictions, omega, affinity_temperature)
 
@@ -40,6 +40,11 @@ def refuse_capture(device_type: str) -> None:
             "solver='direct' factorises a matrix, which a CUDA graph cannot record: take "
             "solver='auto' or solver='fixed_point'"
         )
+
+
+def may_be_captured(device_type: str) -> bool:
+    """Whether a compiler is at work that may record what it compiles."""
+    return torch.compiler.is_compiling() and device_type != "cpu"
 
 
 def _solve(features: Tensor, predictions: Tensor, omega: float, sharpness: float) -> Tensor:

@@ -26,6 +26,9 @@ HELD = 2**28
 # The most by which a polynomial's coefficients may multiply what rounding leaves.
 _GROWTH_FLOAT32, _GROWTH_FLOAT64 = 8.0, 1e6
 
+# Longer polynomials grow by more than that, whatever the settings.
+_LONGEST = 40
+
 # On two cores a factorisation of n rows takes as long as a product of n×n with so many times n
 # columns (results/auto.json), and where there are few rows it is always as fast.
 _FACTORISATION = 0.6
@@ -91,7 +94,7 @@ def _plan(n: int, omega: float, affinity_temperature: float) -> Steps:
     first = spread * math.sqrt(n / (n - 1)) * omega**2 * (1 + below) / (2 + 2 * omega * below)
     degree = math.ceil(math.acosh(max(1.0, first / TOLERANCE)) / math.acosh(outside))
     degree = max(1, degree)
-    if degree + 1 >= plain:
+    if degree + 1 >= plain or degree > _LONGEST:
         return series
     precise = needs_float64(omega, affinity_temperature)
     most = _GROWTH_FLOAT64 if precise else _GROWTH_FLOAT32
@@ -142,15 +145,19 @@ def _multiply(one: list[float], other: list[float]) -> list[float]:
     return product
 
 
-def prefer_direct(n: int, c: int, products: int, device_type: str) -> bool:
-    """Whether a factorisation takes less time than so many products.
+def prefer_direct(
+    n: int, c: int, omega: float, affinity_temperature: float, device_type: str
+) -> bool:
+    """Whether a factorisation takes less time than the planned products.
 
     Only on the CPU: elsewhere products are fast, factorisations are many small operations, and
     CUDA graphs cannot record them. None of a matrix that is too large to hold.
     """
     if device_type != "cpu" or n * n > HELD:
         return False
-    return n <= _FEW or products * c > _FACTORISATION * n
+    if n <= _FEW:
+        return True
+    return plan_steps(n, omega, affinity_temperature).products * c > _FACTORISATION * n
 
 
 def prefer_own_rows(n: int, own: int, d: int, c: int, products: int) -> bool:

@@ -24,8 +24,8 @@ def bake_targets(
     features: Float[Tensor, "n d"],
     *,
     temperature: float = 4.0,
-    omega: float = 0.5,
-    affinity_temperature: float = 1.0,
+    omega: float | Tensor = 0.5,
+    affinity_temperature: float | Tensor = 1.0,
     group: "dist.ProcessGroup | None" = None,
     solver: Solver = "auto",
     gather_dtype: torch.dtype | None = None,
@@ -37,9 +37,9 @@ def bake_targets(
     Q = (1 − ω) (I − ω Â)⁻¹ P. Every row of Q is a distribution. One image alone gets Q = P.
 
     Inputs are detached and the work is done in float32 (float64 for float64 inputs, and within,
-    where sharp affinities with ω near 1 need it), also under autocast; no gradient flows through
-    the result. On batches like a network's it is within 1e-6 of the exact Q, whatever the solver;
-    docs/solvers.md has what strains that.
+    as far as sharp affinities with ω near 1 need it), also under autocast; no gradient flows
+    through the result. On batches like a network's it is within 1e-6 of the exact Q, whatever the
+    solver; docs/solvers.md has what strains that.
 
     Args:
         logits: (n, c) class scores of any floating type.
@@ -48,13 +48,16 @@ def bake_targets(
         omega: ω in [0, 1), the share of the others in the target. The paper uses 0.5, and 0.9 on
             some small data sets.
         affinity_temperature: T_a, above zero. The paper has none (1); smaller values make the
-            ensemble local.
+            ensemble local. It and ω may be tensors without dimensions on the inputs' device, for
+            a schedule: their values are not read, so that a compiled or recorded graph serves
+            all of them. ω must then be at most 0.99.
         group: a torch.distributed process group across which the images of all ranks teach each
             other; ranks may bring different n, none too. None: this process's images alone.
         solver: "fixed_point" iterates, as often as a bound that needs no look at the data says;
             across ranks each finds its own rows, and the ranks exchange after each product.
-            "direct" factorises an N×N matrix, across ranks that of all images on every rank.
-            "auto" takes what is predicted to be faster.
+            "direct" factorises an N×N matrix, across ranks that of all images on every rank;
+            a CUDA graph cannot record that.
+            "auto" takes what is faster on a CPU, and elsewhere never factorises.
         gather_dtype: type in which features and predictions travel between ranks, such as
             torch.float16, to send less; the result is then less exact. None: the features in
             their own type, predictions in float32.
@@ -67,6 +70,7 @@ def bake_targets(
     Raises:
         TypeError: an input is no tensor or not floating point, or `group` no process group.
         ValueError: shapes that do not fit, or a setting outside its range.
+        RuntimeError: solver="direct" while a CUDA graph is recorded.
     """
     check_group(group)
     settings = TargetSettings(
