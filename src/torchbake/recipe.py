@@ -36,8 +36,8 @@ class DataRecipe(_Section):
         flip: mirror a random half of the training images from left to right.
         cutout: side in pixels of a square set to the mean colour; 0 switches it off.
         crop_pct: fraction of a test image's height and width that the network sees: its
-            centre, after resizing to `image_size / crop_pct`; None takes 0.875 for `crop: resized`,
-            else 1.
+            centre, after resizing to `image_size / crop_pct`; for `crop: resized`, None takes
+            what pretrained weights expect, else 0.875; for other crops 1.
         color_jitter: brightness, contrast and saturation of a training image are multiplied by
             random factors from 1 minus this to 1 plus this; 0 switches it off.
         lighting: standard deviation of AlexNet's colour noise; 0 switches it off, 0.1 is usual.
@@ -53,7 +53,10 @@ class DataRecipe(_Section):
         labels: CSV file of corrected labels and images to leave out, as `torchbake audit` writes
             it, applied last; None uses the data set's labels.
         mean, std: mean and standard deviation of each channel for normalisation, on the scale from
-            0 to 1; None measures them if the images are in memory, else takes ImageNet's.
+            0 to 1; None takes those that pretrained weights expect, else measures them if the
+            images are in memory, else takes ImageNet's.
+        interpolation: how images are resized; None takes what pretrained weights expect, else
+            bilinear.
         in_memory: decode all images once and keep them; None does so if they have one size and fit.
         cache: keep decoded images for the next run, in TORCHBAKE_CACHE or ~/.cache/torchbake.
         workers: number of processes that decode images; 0 decodes in the training process, None
@@ -86,6 +89,7 @@ class DataRecipe(_Section):
     labels: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[Positive, ...] | None = None
+    interpolation: Literal["bilinear", "bicubic"] | None = None
     in_memory: bool | None = None
     cache: bool = True
     workers: NotNegativeInt | None = None
@@ -103,6 +107,8 @@ class ModelRecipe(_Section):
         name: network: a name in `torchbake list models`, a timm model of the Hugging Face hub as
             `hf-hub:NAME`, or `module:callable` of your own code.
         pretrained: start from the weights that timm offers, instead of random ones.
+        weights: start from the weights of this file, `.safetensors` or `.pth`, as far as they fit:
+            timm's, those of a run, or of a backbone trained without labels.
         drop_rate: probability of dropout before the classifier, for timm's networks.
         classifier: name of the last layer, whose input serves as features; None finds it. Only a
             network of your own needs this or `model.features`.
@@ -118,6 +124,7 @@ class ModelRecipe(_Section):
 
     name: str = "small_cnn"
     pretrained: bool = False
+    weights: str | None = None
     drop_rate: Rate = 0.0
     classifier: str | None = None
     features: str | None = None

@@ -42,6 +42,7 @@ class Classifier(nn.Module):
         if (classifier is None) == (features is None):
             raise UserError("name either the classifier layer or the features layer of the model")
         self.network = network
+        self.classifier = classifier
         self.layer = classifier if features is None else features
         layers = dict(network.named_modules())
         if self.layer not in layers:

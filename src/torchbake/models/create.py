@@ -1,5 +1,6 @@
 """Classification networks by name, whose forward pass returns (features, logits)."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 from .._own_code import explain_error, import_object
 from ..errors import UserError, did_you_mean
 from .classifier import Classifier
+from .hub import reaching_hub
 from .networks import NETWORKS
 
 
@@ -59,13 +61,14 @@ def create_model(
 
             if not (hub or timm.is_model(name.split(".")[0])):
                 raise UserError(f"unknown model '{name}'{did_you_mean(name, list_models())}")
-            network = timm.create_model(
-                name,
-                pretrained=pretrained,
-                num_classes=num_classes,
-                in_chans=in_chans,
-                drop_rate=drop_rate,
-            )
+            with reaching_hub(name) if pretrained or hub else nullcontext():
+                network = timm.create_model(
+                    name,
+                    pretrained=pretrained,
+                    num_classes=num_classes,
+                    in_chans=in_chans,
+                    drop_rate=drop_rate,
+                )
     except UserError:
         raise
     except Exception as error:

@@ -19,6 +19,7 @@ from .labels import label_waits
 from .log import Log
 from .meters import Meters, read_peak_memory
 from .network import PRECISIONS
+from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
 from .optimizer import compute_lr
 from .run_folder import RunFolder
 from .setup import Setup, State, set_up
@@ -54,10 +55,18 @@ def train(
         if ranks.first:
             run.check(recipe, resume=resume, overwrite=overwrite)
         # Nothing is replaced or made before all that the recipe names is there.
+        given, goes_on = recipe, resume and run.recipe.is_file()
+        if goes_on:
+            recipe = keep_recorded_input(recipe, run.read_recipe().data)
+        else:
+            recipe = adopt_network_input(recipe)
         data_recipe = run.own_data(recipe) if resume else recipe.data
-        setup = set_up(recipe, show_opening(data_recipe, console), ranks)
+        fresh = overwrite or not run.checkpoint.is_file()
+        setup = set_up(recipe, show_opening(data_recipe, console), ranks, fresh)
         if ranks.first:
             run.open(recipe, overwrite=overwrite)
+            if setup.weights is not None:
+                write_text(run.start, json.dumps(asdict(setup.weights), indent=1) + "\n")
         if ranks.world_size > 1:
             dist.barrier()
         state = State()
@@ -67,6 +76,10 @@ def train(
         if ranks.first:
             run.forget_after(state.step)
         log.say(_summarise(setup, state))
+        if adopted := describe_adopted(given, recipe):
+            log.say(adopted)
+        if setup.weights is not None:
+            log.say(setup.weights.describe())
 
         final: dict[str, float] = {}
         with log.showing(state.step), watch_stop_requests(ranks) as stop_requested:

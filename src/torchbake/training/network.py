@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from ..errors import UserError
 from ..methods import Method, Step
 from ..models.classifier import Classifier
 from ..models.create import create_model
+from ..models.weights import LoadedWeights, load_weights
 from ..randomness import derive_seed
 from ..recipe import Recipe, TrainingRecipe
 from .distributed import Ranks
@@ -43,6 +45,18 @@ def make_model(
         classifier=recipe.model.classifier,
         features=recipe.model.features,
     )
+
+
+def start_from_weights(model: Classifier, recipe: Recipe, data: Data) -> LoadedWeights | None:
+    """Put the weights of the recipe's file into its network; None where it names none.
+
+    Raises:
+        UserError: see `load_weights`.
+    """
+    if recipe.model.weights is None:
+        return None
+    path = Path(recipe.model.weights).expanduser()
+    return load_weights(model, path, data.source.classes)
 
 
 def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:

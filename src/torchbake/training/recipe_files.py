@@ -215,6 +215,8 @@ def _check_combinations(recipe: Recipe, method: "Method") -> None:
     if training.cuda_graphs and training.accumulate > 1:
         # Replaying a graph overwrites the gradients that the last part left in its memory.
         raise UserError("training.cuda_graphs: needs training.accumulate 1")
+    if recipe.model.pretrained and recipe.model.weights is not None:
+        raise UserError("model.weights: give either this or model.pretrained: true")
     if recipe.model.classifier is not None and recipe.model.features is not None:
         raise UserError("model.features: name either model.classifier or model.features")
 

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..recipe import DataRecipe, Recipe
 from .environment import describe_environment
 from .files import write_text
+from .network_input import KEYS
 from .recipe_files import dump_recipe, make_recipe
 
 # What a resumed run may change, since the result does not depend on it.
@@ -41,6 +42,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoints" / "last.pt"
         self.weights = path / "model.safetensors"
         self.ema_weights = path / "model_ema.safetensors"
+        self.start = path / "started-from.json"  # what model.weights gave
         self.labels = path / "trained-labels.csv"  # a copy of data.labels
         self.result = path / "result.json"
         self.report = path / "report.html"
@@ -117,6 +119,9 @@ class RunFolder:
 
     def _check_same(self, recipe: Recipe) -> None:
         before, now = flatten_recipe(asdict(self.read_recipe())), flatten_recipe(asdict(recipe))
+        for key in KEYS:
+            if now[f"data.{key}"] is None:
+                now[f"data.{key}"] = before[f"data.{key}"]
         if before["data.labels"] is not None and now["data.labels"] == str(self.labels):
             now["data.labels"] = before["data.labels"]
         differing = [

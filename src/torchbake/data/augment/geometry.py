@@ -21,12 +21,31 @@ def choose_crop_share(recipe: DataRecipe) -> float:
 
 
 def crop_middle(
-    pixels: UInt8[Tensor, "*n ch h w"], size: int, share: float
+    pixels: UInt8[Tensor, "*n ch h w"],
+    size: int,
+    share: float,
+    interpolation: str | None = None,
 ) -> UInt8[Tensor, "*n ch size size"]:
     """The central square of images, with this share of the shorter side, resized."""
     from torchvision.transforms.v2 import functional as F
 
-    return F.center_crop(F.resize(pixels, [round(size / share)], antialias=True), [size])
+    whole = resize(pixels, [round(size / share)], interpolation)
+    return F.center_crop(whole, [size])
+
+
+def resize(
+    pixels: UInt8[Tensor, "*n ch h w"], size: list[int], interpolation: str | None = None
+) -> UInt8[Tensor, "*n ch h2 w2"]:
+    """Images resized with antialiasing, to a height and width or to a shorter side.
+
+    Args:
+        interpolation: `bilinear`, which None stands for, or `bicubic`.
+    """
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as F
+
+    mode = InterpolationMode(interpolation or "bilinear")
+    return F.resize(pixels, size, interpolation=mode, antialias=True)
 
 
 def draw_box(

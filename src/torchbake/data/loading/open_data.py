@@ -69,9 +69,9 @@ class Data:
         if self.pixels is not None and split in own:
             pixels, share = self.pixels[own.index(split)], choose_crop_share(self.recipe)
             for part in parts:
-                seen = (
-                    crop_middle(pixels[part], self.image_size, share) if share < 1 else pixels[part]
-                )
+                seen = pixels[part]
+                if share < 1:
+                    seen = crop_middle(seen, self.image_size, share, self.recipe.interpolation)
                 yield self._make_batch(split, seen, part, device)
             return
         stream = Stream(split, self.recipe, self.channels, self.image_size)

@@ -13,6 +13,7 @@ from ..augment.geometry import (
     crop_middle,
     draw_box,
     draw_geometry,
+    resize,
     scale_box,
     shift_and_flip,
 )
@@ -58,7 +59,8 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
                 if random is not None and in_parts:
                     batch[row] = self._random_part(index, random[row].tolist())
                 else:
-                    batch[row] = crop_middle(self.split.load(index), self.size, share)
+                    pixels = self.split.load(index)
+                    batch[row] = crop_middle(pixels, self.size, share, self.recipe.interpolation)
         except UserError as error:
             return str(error)
         return batch if random is None or in_parts else shift_and_flip(batch, self.recipe, random)
@@ -80,7 +82,7 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
 
         # Resizing is twice as fast where colours lie together.
         part = F.crop(pixels[None], *box).contiguous(memory_format=torch.channels_last)
-        part = F.resize(part, [size, size], antialias=True)[0]
+        part = resize(part, [size, size], self.recipe.interpolation)[0]
         return part.flip(2) if self.recipe.flip and numbers[2] < 0.5 else part
 
 
