@@ -129,7 +129,7 @@ def test_evaluation_sees_images_as_training_did(tuned):
 
 
 def test_weights_come_from_one_place(at_hand):
-    with pytest.raises(UserError, match="^model.weights: give either this"):
+    with pytest.raises(UserError, match=r"^model\.weights: give either this"):
         finetuning(at_hand, ("model.pretrained", "true"))
 
 
