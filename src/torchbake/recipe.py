@@ -110,6 +110,12 @@ class ModelRecipe(_Section):
         weights: start from the weights of this file, `.safetensors` or `.pth`, as far as they fit:
             timm's, those of a run, or of a backbone trained without labels.
         drop_rate: probability of dropout before the classifier, for timm's networks.
+        freeze: names of layers that keep their weights, with all that is within them, such as
+            `blocks.0` or `layer[12]`; `*` is all but the classifier. Batch normalisation in them
+            stays in evaluation mode.
+        arguments: further arguments of timm's network, or of your callable, by name. Each may
+            also stand beside the other keys: `model.drop_path_rate` is short for
+            `model.arguments.drop_path_rate`.
         classifier: name of the last layer, whose input serves as features; None finds it. Only a
             network of your own needs this or `model.features`.
         features: name of the layer whose output serves as features, instead of
@@ -126,6 +132,8 @@ class ModelRecipe(_Section):
     pretrained: bool = False
     weights: str | None = None
     drop_rate: Rate = 0.0
+    freeze: tuple[str, ...] = ()
+    arguments: dict[str, Any] | None = None
     classifier: str | None = None
     features: str | None = None
 
@@ -137,6 +145,10 @@ class OptimizerRecipe(_Section):
     Attributes:
         name: optimizer: `sgd` (with momentum) or `adamw`.
         lr: learning rate after warm-up, for a whole batch over all devices.
+        head_lr: learning rate of the classifier and of what the method itself trains, instead of
+            `optimizer.lr`; the schedule applies to both.
+        layer_decay: factor by which the learning rate falls from each layer of timm's network to
+            the one before it, such as 0.75; None gives all layers the same.
         momentum: momentum of SGD; without effect on AdamW.
         nesterov: use Nesterov momentum; without effect on AdamW.
         betas: decay rates of AdamW's averages of the gradient and of its square; without effect
@@ -148,6 +160,8 @@ class OptimizerRecipe(_Section):
 
     name: Literal["sgd", "adamw"] = "sgd"
     lr: Positive = 0.1
+    head_lr: Positive | None = None
+    layer_decay: PositiveShare | None = None
     momentum: Rate = 0.9
     nesterov: bool = True
     betas: tuple[Rate, Rate] = (0.9, 0.999)

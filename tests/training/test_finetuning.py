@@ -122,6 +122,21 @@ class stopping_at_once:
         pass
 
 
+def test_parts_learn_at_their_own_rates_or_not_at_all(at_hand, tmp_path):
+    rates = (("optimizer.lr", "1e-9"), ("optimizer.head_lr", "0.1"), ("optimizer", "sgd"))
+    frozen = ("model.freeze", "[conv_stem, blocks.0]")
+    recipe = finetuning(at_hand, *rates, frozen, ("optimizer.weight_decay", "0"))
+    train(recipe, tmp_path / "run", console=QUIET)
+    torch.manual_seed(1)
+    before, after = timm.create_model(NAME).state_dict(), weights(tmp_path / "run")
+    still = [name for name in before if name.startswith(("conv_stem.", "blocks.0."))]
+    assert any("running_mean" in name for name in still)
+    assert all(torch.equal(after[name], before[name]) for name in still)
+    name = "blocks.1.0.conv_exp.weight"
+    assert torch.allclose(after[name], before[name], atol=1e-6)
+    assert after["classifier.bias"].abs().max() > 1e-3
+
+
 def test_evaluation_sees_images_as_training_did(tuned):
     folder, final = tuned
     again = evaluate_run(folder, console=QUIET)

@@ -1,5 +1,6 @@
 """Classification networks by name, whose forward pass returns (features, logits)."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import nn
 
 from .._own_code import explain_error, import_object
 from ..errors import UserError, did_you_mean
+from .arguments import refuse_unexpected
 from .classifier import Classifier
 from .hub import reaching_hub
 from .networks import NETWORKS
@@ -30,6 +32,7 @@ def create_model(
     drop_rate: float = 0.0,
     classifier: str | None = None,
     features: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Classifier:
     """A network by name, ready for training.
 
@@ -42,18 +45,20 @@ def create_model(
         pretrained: load the weights that timm offers for it.
         drop_rate: probability of timm's dropout before the classifier; features are taken after it.
         classifier, features: a layer's name (see `Classifier`); `list_models()` need none.
+        arguments: further ones, of timm's network or of one's own callable.
 
     Raises:
         UserError: an unknown name, weights that cannot be had, or a model that gives no features
             before one linear classifier, or does not take such images.
     """
+    more = dict(arguments or {})
     hub = name.startswith(("hf-hub:", "hf_hub:"))
     own = ":" in name and not hub
     if (own or name in NETWORKS) and (pretrained or drop_rate):
         raise UserError(f"model '{name}' takes no pretrained and no drop_rate, which are timm's")
     try:
         if own:
-            network = import_object(name, "model.name")(num_classes)
+            network = import_object(name, "model.name")(num_classes, **more)
         elif name in NETWORKS:
             network = NETWORKS[name](num_classes, in_chans)
         else:
@@ -68,10 +73,13 @@ def create_model(
                     num_classes=num_classes,
                     in_chans=in_chans,
                     drop_rate=drop_rate,
+                    **more,
                 )
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, TypeError) and more:
+            refuse_unexpected(error)
         reason = explain_error(error) if own else _first_line(error)
         raise UserError(f"model '{name}' cannot be made: {reason}") from error
     if own and not isinstance(network, nn.Module):

@@ -84,7 +84,7 @@ def load_weights(
     content, kept_classes = _read(path)
     network = model.network
     own: Weights = network.state_dict()
-    head = _name_head(model)
+    head = model.list_head()
     candidates = [
         _convert(network, state, own)
         for found in _find_states(content)
@@ -210,13 +210,6 @@ def _fitting(state: Mapping[str, Any], own: Weights) -> Weights:
         for name, value in state.items()
         if name in own and isinstance(value, Tensor) and value.shape == own[name].shape
     }
-
-
-def _name_head(model: Classifier) -> tuple[str, ...]:
-    """The layers that make the logits: that which the features go into, and what timm calls so."""
-    named = (getattr(model.network, "pretrained_cfg", None) or {}).get("classifier") or ()
-    timm_names = (named,) if isinstance(named, str) else tuple(named)
-    return (*timm_names, *[model.classifier] * (model.classifier is not None))
 
 
 def _is_in(name: str, layers: Iterable[str]) -> bool:

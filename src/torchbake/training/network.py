@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..methods import Method, Step
 from ..models.classifier import Classifier
 from ..models.create import create_model
+from ..models.freezing import freeze_layers
 from ..models.weights import LoadedWeights, load_weights
 from ..randomness import derive_seed
 from ..recipe import Recipe, TrainingRecipe
@@ -35,7 +36,7 @@ def make_model(
         number: a different number gives different initial weights.
     """
     torch.manual_seed(derive_seed("model", recipe.seed, *[number] * bool(number)))
-    return create_model(
+    model = create_model(
         recipe.model.name,
         len(data.source.classes),
         in_chans=data.channels,
@@ -44,7 +45,10 @@ def make_model(
         drop_rate=recipe.model.drop_rate,
         classifier=recipe.model.classifier,
         features=recipe.model.features,
+        arguments=recipe.model.arguments,
     )
+    freeze_layers(model, recipe.model.freeze)
+    return model
 
 
 def start_from_weights(model: Classifier, recipe: Recipe, data: Data) -> LoadedWeights | None:
