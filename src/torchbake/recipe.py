@@ -218,6 +218,8 @@ class TrainingRecipe(_Section):
         eval_every: number of epochs between evaluations; the end of training is always evaluated.
         log_every: number of steps between records in the log.
         checkpoint_every: number of steps between checkpoints.
+        keep: which checkpoints stay in the run folder: the `last`, or `all` of them, as
+            `checkpoints/step-N.pt`.
         tensorboard: also write event files for TensorBoard.
         channels_last: keep images and filters in channels-last order, faster on most devices.
         compile: compile the network, the targets and the loss with torch.compile.
@@ -240,6 +242,7 @@ class TrainingRecipe(_Section):
     eval_every: PositiveInt = 1
     log_every: PositiveInt = 50
     checkpoint_every: PositiveInt = 500
+    keep: Literal["last", "all"] = "last"
     tensorboard: bool = False
     channels_last: bool = True
     compile: bool = False

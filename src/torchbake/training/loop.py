@@ -63,6 +63,7 @@ def train(
         data_recipe = run.own_data(recipe) if resume else recipe.data
         fresh = overwrite or not run.checkpoint.is_file()
         setup = set_up(recipe, show_opening(data_recipe, console), ranks, fresh)
+        before = run.read_recipe() if goes_on and run.grows(recipe) else None
         if ranks.first:
             run.open(recipe, overwrite=overwrite)
             if setup.weights is not None:
@@ -76,6 +77,8 @@ def train(
         if ranks.first:
             run.forget_after(state.step)
         log.say(_summarise(setup, state))
+        if before is not None:
+            _tell_longer(setup, before, state, log)
         if adopted := describe_adopted(given, recipe):
             log.say(adopted)
         if setup.weights is not None:
@@ -111,6 +114,8 @@ def train(
                         checkpoint = setup.checkpoint(state)
                         if ranks.first:
                             save_checkpoint(run.checkpoint, checkpoint)
+                            if settings.keep == "all":
+                                run.keep_checkpoint(state.step)
                     if saving or evaluating:
                         meters.restart()  # its time is that of training alone
                     if stopping:
@@ -124,6 +129,21 @@ def train(
         if ranks.first:
             _write_results(setup, run, state, final)
         return {**final, **asdict(state)}
+
+
+def _tell_longer(setup: Setup, before: Recipe, state: State, log: Log) -> None:
+    """Say and record that a finished run goes on, and what its learning rate does."""
+    recipe = setup.recipe
+    rates = [
+        compute_lr(recipe.schedule, recipe.optimizer.lr, step, total)
+        for step, total in ((state.step - 1, state.step), (state.step, setup.total))
+    ]
+    log.say(
+        f"made longer, from {before.training.epochs} to {recipe.training.epochs} epochs: from step "
+        f"{state.step:,} on the schedule is that of a run of {setup.total:,} steps; the learning "
+        f"rate was {rates[0]:.4g} and is {rates[1]:.4g}"
+    )
+    log.keep("longer", state.step, state.images, total=setup.total)
 
 
 def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log: Log) -> None:

@@ -1,6 +1,7 @@
 """The folder of a run: created, refused, continued or replaced."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,9 +26,14 @@ FREE_KEYS = (
     "training.checkpoint_every",
     "training.cuda_graphs",
     "training.device",
+    "training.keep",
     "training.report",
     "training.tensorboard",
 )
+
+
+GROWING_KEYS = ("training.epochs", "training.max_steps")
+"""What a finished run may have more of when it is resumed."""
 
 
 class RunFolder:
@@ -79,12 +85,25 @@ class RunFolder:
         # The recipe is written first: it is what makes this a run folder.
         if not self.recipe.is_file():
             write_text(self.recipe, dump_recipe(recipe))
+        elif self.grows(recipe):
+            self.result.unlink()  # it is not finished any more
+            write_text(self.recipe, dump_recipe(self._lengthen(recipe)))
         # The file may be written anew while it is at work, by another audit.
         if labels_text is not None and not self.labels.is_file():
             write_text(self.labels, labels_text)
         if not self.environment.is_file():
             text = json.dumps(describe_environment(), indent=2, ensure_ascii=False)
             write_text(self.environment, text + "\n")
+
+    def grows(self, recipe: Recipe) -> bool:
+        """Whether this recipe makes the finished run longer."""
+        return self.result.is_file() and self._lengthen(recipe) != self.read_recipe()
+
+    def _lengthen(self, recipe: Recipe) -> Recipe:
+        """The run's recipe with the epochs and steps of another one."""
+        before, now = self.read_recipe(), recipe.training
+        training = replace(before.training, epochs=now.epochs, max_steps=now.max_steps)
+        return replace(before, training=training)
 
     def read_recipe(self) -> Recipe:
         """The recipe that this run was started with."""
@@ -94,6 +113,15 @@ class RunFolder:
             return make_recipe(yaml.safe_load(self.recipe.read_text(encoding="utf-8")))
         except (UserError, yaml.YAMLError) as error:
             raise UserError(f"{self.recipe}: {error}") from None
+
+    def keep_checkpoint(self, step: int) -> None:
+        """Keep the last checkpoint under the number of its step, too."""
+        kept = self.checkpoint.with_name(f"step-{step}.pt")
+        kept.unlink(missing_ok=True)
+        try:
+            os.link(self.checkpoint, kept)
+        except OSError:  # a file system without links
+            shutil.copyfile(self.checkpoint, kept)
 
     def own_data(self, recipe: Recipe) -> DataRecipe:
         """The data of this run's recipe, with the labels that it began with."""
@@ -128,9 +156,15 @@ class RunFolder:
             f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
             for key in sorted(before | now)
             if before.get(key) != now.get(key) and key not in FREE_KEYS
+            if not (self.result.is_file() and _is_more(key, before.get(key), now.get(key)))
         ]
         if differing:
-            raise UserError(f"{self.path} is a run of another recipe: {'; '.join(differing)}")
+            longer = any(_is_more(key, before.get(key), now.get(key)) for key in GROWING_KEYS)
+            unfinished = longer and not self.result.is_file()
+            raise UserError(
+                f"{self.path} is a run of another recipe: {'; '.join(differing)}"
+                + "; finish it first, then make it longer" * unfinished
+            )
         labels = None if recipe.data.labels is None else Path(recipe.data.labels).expanduser()
         if labels is None or not (labels.is_file() and self.labels.is_file()):
             return
@@ -139,6 +173,11 @@ class RunFolder:
                 f"{labels} has changed since this run began: continue with the run's own "
                 f"copy, --data.labels {self.labels}"
             )
+
+
+def _is_more(key: str, before: Any, now: Any) -> bool:
+    """Whether a key makes the run longer; None sets no limit."""
+    return key in GROWING_KEYS and before is not None and (now is None or now > before)
 
 
 def flatten_recipe(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
