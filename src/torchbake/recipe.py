@@ -24,8 +24,8 @@ class DataRecipe(_Section):
     """The images, and how training images are augmented.
 
     Attributes:
-        name: data set: `digits`, `cifar10`, `cifar100`, `imagefolder:PATH`, `parquet:GLOB`,
-            `hf:NAME`, or `module:function` for a function of yours.
+        name: data set: `digits`, `cifar10`, `cifar100`, `imagefolder:PATH`, `table:FILE`,
+            `parquet:GLOB`, `hf:NAME`, or `module:function` for a function of yours.
         folder: folder in which downloaded data sets are kept.
         image_size: height and width of the network's input in pixels; None keeps the images'.
         channels: 3 for colour or 1 for greyscale; None takes 1 for `digits`, else 3.
@@ -63,6 +63,12 @@ class DataRecipe(_Section):
             takes one for each available core, at most 16.
         train_split, test_split: name of the split to train or test on, for folders and Hugging
             Face data sets; None takes the usual names.
+        test_share: fraction of each class that is held out for testing, for folders and tables
+            without a test split; files of equal bytes stay together.
+        test_share_seed: random seed for the choice of these images.
+        class_folders: which folders are the classes, if folders hold folders: the `outermost` or
+            the `innermost`; None takes the innermost if no outermost one holds images and their
+            names differ.
         image_column, label_column: column of a table that holds the images or the labels; None
             finds it if there is only one candidate.
     """
@@ -95,6 +101,9 @@ class DataRecipe(_Section):
     workers: NotNegativeInt | None = None
     train_split: str | None = None
     test_split: str | None = None
+    test_share: PositiveRate = 0.2
+    test_share_seed: NotNegativeInt = 0
+    class_folders: Literal["outermost", "innermost"] | None = None
     image_column: str | None = None
     label_column: str | None = None
 

@@ -66,7 +66,7 @@ def test_a_run_records_its_file_and_adopts_what_the_network_expects(at_hand, tun
     assert recorded.crop_pct == config.crop_pct
     assert recorded.interpolation == config.interpolation
     log = (folder / "train.log").read_text()
-    assert f"as {NAME} was pretrained: data.mean {list(config.mean)}" in log
+    assert f"as the weights were trained: data.mean {list(config.mean)}" in log
     assert "made anew: classifier.weight (1000 × " in log
 
 

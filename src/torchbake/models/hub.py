@@ -48,3 +48,30 @@ def _is_there(endpoint: str) -> bool:
     except Exception:  # of whatever client huggingface_hub uses
         return False
     return True
+
+
+def can_fetch(name: str) -> str | None:
+    """Why the weights of a model cannot be had, in a few words; None if they seem to be there.
+
+    Args:
+        name: of timm's, or of the hub as `hf-hub:NAME`.
+    """
+    import huggingface_hub.constants
+    from huggingface_hub import try_to_load_from_cache
+
+    if name.startswith(("hf-hub:", "hf_hub:")):
+        place = name.partition(":")[2]
+    else:
+        import timm
+
+        config = timm.get_pretrained_cfg(name) if timm.is_model(name.partition(".")[0]) else None
+        if config is None or not (config.hf_hub_id or config.url):
+            return f"there are no pretrained weights of {name}"
+        place = config.hf_hub_id
+    for file in ("model.safetensors", "pytorch_model.bin"):
+        if place and isinstance(try_to_load_from_cache(place.partition("@")[0], file), str):
+            return None
+    endpoint = huggingface_hub.constants.ENDPOINT
+    if huggingface_hub.constants.HF_HUB_OFFLINE or not _is_there(endpoint):
+        return f"{endpoint} cannot be reached for pretrained weights"
+    return None

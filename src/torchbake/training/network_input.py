@@ -1,6 +1,8 @@
 """How pretrained weights want their images: normalised and resized as when they were trained."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..models.networks import NETWORKS
@@ -14,8 +16,8 @@ def adopt_network_input(recipe: Recipe) -> Recipe:
     """The recipe with what its pretrained weights expect, where it does not say otherwise.
 
     `data.mean`, `data.std` and `data.interpolation`, and `data.crop_pct` for `crop: resized`,
-    become those of timm's `pretrained_cfg`. A recipe without pretrained weights, or with a network
-    that is not timm's, stays as it is.
+    become those of timm's `pretrained_cfg`, or, where `model.weights` is a run's, those in the
+    file. A recipe without pretrained weights, or with neither, stays as it is.
     """
     data = recipe.data
     open_keys = [key for key in KEYS if getattr(data, key) is None]
@@ -23,22 +25,42 @@ def adopt_network_input(recipe: Recipe) -> Recipe:
         open_keys = [key for key in open_keys if key != "crop_pct"]
     if not open_keys or not (recipe.model.pretrained or recipe.model.weights):
         return recipe
-    config = _read_config(recipe)
-    if config is None:
-        return recipe
-    found: dict[str, Any] = {
-        "mean": tuple(config.mean),
-        "std": tuple(config.std),
-        "crop_pct": config.crop_pct,
-        "interpolation": config.interpolation,
-    }
-    if found["interpolation"] not in ("bilinear", "bicubic"):
-        del found["interpolation"]  # such as Lanczos', which torchvision has not for tensors
-    if (data.channels or (1 if data.name == "digits" else 3)) == 1:
-        for key in ("mean", "std"):
-            found[key] = (sum(found[key]) / len(found[key]),)
+    found = _read_run_file(recipe.model.weights) if recipe.model.weights else None
+    if found is None:
+        config = _read_config(recipe)
+        found = {} if config is None else {key: getattr(config, key) for key in KEYS}
+    if found.get("interpolation") not in ("bilinear", "bicubic"):
+        found.pop("interpolation", None)  # such as Lanczos', which torchvision has not for tensors
+    channels = data.channels or (1 if data.name == "digits" else 3)
+    for key in {"mean", "std"} & found.keys():
+        values = tuple(found[key])
+        if len(values) != channels:
+            values = (sum(values) / len(values),) * channels
+        found[key] = values
     changes = {key: found[key] for key in open_keys if key in found}
     return replace(recipe, data=replace(data, **changes))
+
+
+def _read_run_file(file: str) -> dict[str, Any] | None:
+    """What a run wrote into its file of weights; None if the file is not a run's."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(file).expanduser()
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as content:
+            metadata = content.metadata() or {}
+        if not {"mean", "std", "classes"} <= metadata.keys():
+            return None
+        found = {"mean": json.loads(metadata["mean"]), "std": json.loads(metadata["std"])}
+        if "interpolation" in metadata:
+            found["interpolation"] = metadata["interpolation"]
+        if "crop_pct" in metadata:
+            found["crop_pct"] = float(metadata["crop_pct"])
+    except (SafetensorError, OSError, ValueError):
+        return None
+    return found
 
 
 def keep_recorded_input(recipe: Recipe, recorded: DataRecipe) -> Recipe:
@@ -55,7 +77,7 @@ def describe_adopted(given: Recipe, adopted: Recipe) -> str:
         if value != getattr(given.data, key):
             text = f"{list(value)}" if isinstance(value, tuple) else str(value)
             told.append(f"data.{key} {text}")
-    return f"as {adopted.model.name} was pretrained: {', '.join(told)}" if told else ""
+    return f"as the weights were trained: {', '.join(told)}" if told else ""
 
 
 def _read_config(recipe: Recipe) -> Any:

@@ -57,11 +57,16 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A data set: what is trained on, what is evaluated on, and the names of the classes."""
+    """A data set: what is trained on, what is evaluated on, and the names of the classes.
+
+    Attributes:
+        found: what the images were found in, in words, where that was not given.
+    """
 
     train: Split
     test: Split
     classes: list[str]
+    found: str = ""
 
 
 def read_nth(paths: list[str], index: int) -> Encoded:

@@ -55,7 +55,13 @@ def _suggest_place(name: str) -> str:
     path = Path(name).expanduser()
     if path.is_dir():
         return f"; did you mean 'imagefolder:{name}'?"
+    if path.suffix.lower() in FORMATS and path.is_file():
+        return f"; did you mean 'table:{name}'?"
     return f"; did you mean 'parquet:{name}'?" if path.is_file() else ""
+
+
+FORMATS = (".csv", ".tsv", ".jsonl")
+"""Suffixes of tables that name image files."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,9 @@ SOURCES = {
         "arrays:open_cifar100", "60,000 photographs of 100 classes, 32×32; downloaded"
     ),
     "imagefolder": _Kind(
-        "folders:open_image_folder", "a folder with train/ and val/ or test/", "PATH"
+        "folders:open_image_folder", "a folder for each class, in train/ and test/ or not", "PATH"
     ),
+    "table": _Kind("listed:open_listing", "a table of images and classes: CSV, JSONL", "FILE"),
     "parquet": _Kind("tables:open_parquet", "Parquet files named after their split", "GLOB"),
     "hf": _Kind("tables:open_hub", "a data set of the Hugging Face hub, or its folder", "NAME"),
 }
