@@ -12,7 +12,12 @@ DEFAULT_RECIPE = "digits/bake"
 def name_run(recipe: str, seed: int | None = None) -> str:
     """The name of a run folder: a recipe's name, or that of its file, and the seed if given."""
     path = Path(recipe)
-    name = path.stem if path.suffix in (".yaml", ".yml") else recipe.replace("/", "-")
+    if path.suffix in (".yaml", ".yml"):
+        name = path.stem
+    elif path.exists():
+        name = path.resolve().stem  # of photos
+    else:
+        name = recipe.strip("/").replace("/", "-").replace(":", "-")
     return name if seed is None else f"{name}-seed{seed}"
 
 

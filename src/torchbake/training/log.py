@@ -62,6 +62,10 @@ class Log:
         self._status[kind] = line
         self._bar.update(self._task, description="  ".join(filter(None, self._status.values())))
 
+    def keep(self, kind: str, step: int, images: int, **values: int) -> None:
+        """Write a record of another kind, and show nothing."""
+        self._append(0, json.dumps({"kind": kind, "step": step, "images": images, **values}))
+
     def say(self, line: str, *, shown: bool = True) -> None:
         """Write a line to train.log and the console; to a terminal only if `shown`."""
         self._append(1, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")

@@ -19,6 +19,7 @@ from .interrupt import watch_stop_requests
 from .labels import label_waits
 from .log import Log
 from .meters import Meters, read_peak_memory
+from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
 from .optimizer import compute_lr
 from .run_folder import FREE_KEYS, RunFolder, flatten_recipe
 from .selection import Selection
@@ -56,10 +57,19 @@ def train(
         if ranks.first:
             run.check(recipe, resume=resume, overwrite=overwrite)
         # Nothing is replaced or made before all that the recipe names is there.
+        given, goes_on = recipe, resume and run.recipe.is_file()
+        if goes_on:
+            recipe = keep_recorded_input(recipe, run.read_recipe().data)
+        else:
+            recipe = adopt_network_input(recipe)
         data_recipe = run.own_data(recipe) if resume else recipe.data
-        setup = set_up(recipe, show_opening(data_recipe, console), ranks)
+        fresh = overwrite or not run.checkpoint.is_file()
+        setup = set_up(recipe, show_opening(data_recipe, console), ranks, fresh)
+        before = run.read_recipe() if goes_on and run.grows(recipe) else None
         if ranks.first:
             run.open(recipe, overwrite=overwrite)
+            if setup.weights is not None:
+                write_text(run.start, json.dumps(asdict(setup.weights), indent=1) + "\n")
         if ranks.world_size > 1:
             dist.barrier()
         state = State()
@@ -75,6 +85,12 @@ def train(
         log.say(_summarise(setup, state))
         for fault in describe_class_faults(setup.data.source):
             log.say(f"warning: {fault}")
+        if before is not None:
+            _tell_longer(setup, before, state, log)
+        if adopted := describe_adopted(given, recipe):
+            log.say(adopted)
+        if setup.weights is not None:
+            log.say(setup.weights.describe())
 
         final: dict[str, float] = {}
         with log.showing(state.step), watch_stop_requests(ranks) as stop_requested:
@@ -111,6 +127,8 @@ def train(
                         checkpoint["selection"] = selection.state_dict()
                         if ranks.first:
                             save_checkpoint(run.checkpoint, checkpoint)
+                            if settings.keep == "all":
+                                run.keep_checkpoint(state.step)
                     if saving or evaluating:
                         meters.restart()  # its time is that of training alone
                     if stopping:
@@ -125,6 +143,21 @@ def train(
         if ranks.first:
             _write_results(setup, run, state, selection, final, chosen)
         return {**chosen, **asdict(state)}
+
+
+def _tell_longer(setup: Setup, before: Recipe, state: State, log: Log) -> None:
+    """Say and record that a finished run goes on, and what its learning rate does."""
+    recipe = setup.recipe
+    rates = [
+        compute_lr(recipe.schedule, recipe.optimizer.lr, step, total)
+        for step, total in ((state.step - 1, state.step), (state.step, setup.total))
+    ]
+    log.say(
+        f"made longer, from {before.training.epochs} to {recipe.training.epochs} epochs: from step "
+        f"{state.step:,} on the schedule is that of a run of {setup.total:,} steps; the learning "
+        f"rate was {rates[0]:.4g} and is {rates[1]:.4g}"
+    )
+    log.keep("longer", state.step, state.images, total=setup.total)
 
 
 def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log: Log) -> None:

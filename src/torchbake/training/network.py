@@ -1,6 +1,7 @@
 """The networks of a run: made, loaded, placed on their device, compiled."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +13,13 @@ from ..errors import UserError
 from ..methods import Method, Step
 from ..models.classifier import Classifier
 from ..models.create import create_model
+from ..models.freezing import freeze_layers
+from ..models.weights import LoadedWeights, load_weights
 from ..randomness import derive_seed
 from ..recipe import Recipe, TrainingRecipe
 from .distributed import Ranks
 from .run_folder import RunFolder
-from .weights_file import load_weights, read_description
+from .weights_file import read_description, restore_weights
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What a forward pass is computed in where it may; None as it is."""
@@ -32,7 +35,7 @@ def make_model(
         number: a different number gives different initial weights.
     """
     torch.manual_seed(derive_seed("model", recipe.seed, *[number] * bool(number)))
-    return create_model(
+    model = create_model(
         recipe.model.name,
         len(data.source.classes),
         in_chans=data.channels,
@@ -41,7 +44,22 @@ def make_model(
         drop_rate=recipe.model.drop_rate,
         classifier=recipe.model.classifier,
         features=recipe.model.features,
+        arguments=recipe.model.arguments,
     )
+    freeze_layers(model, recipe.model.freeze)
+    return model
+
+
+def start_from_weights(model: Classifier, recipe: Recipe, data: Data) -> LoadedWeights | None:
+    """Put the weights of the recipe's file into its network; None where it names none.
+
+    Raises:
+        UserError: see `load_weights`.
+    """
+    if recipe.model.weights is None:
+        return None
+    path = Path(recipe.model.weights).expanduser()
+    return load_weights(model, path, data.source.classes)
 
 
 def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
@@ -58,7 +76,7 @@ def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
     model = make_model(recipe, data, pretrained=False)
     if read_description(path, recipe).classes != tuple(data.source.classes):
         raise UserError(f"{path}: trained on other classes than those of '{data.recipe.name}'")
-    load_weights(model, path, recipe.model.name)
+    restore_weights(model, path, recipe.model.name)
     return model
 
 

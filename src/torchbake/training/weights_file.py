@@ -18,7 +18,7 @@ from ..models.classifier import Classifier
 from ..models.create import create_model
 from ..recipe import ModelRecipe, Recipe
 
-OPTIONS = ("drop_rate", "classifier", "features")
+OPTIONS = ("drop_rate", "classifier", "features", "arguments")
 """Keys of a recipe's `model` section that `create_model` must be given again."""
 
 
@@ -149,11 +149,11 @@ def load_described(path: Path, description: Description) -> Classifier:
             image_size=seen.image_size,
             **description.model_options,
         )
-    load_weights(model, path, description.model)
+    restore_weights(model, path, description.model)
     return model.eval()
 
 
-def load_weights(model: Classifier, path: Path, name: str) -> None:
+def restore_weights(model: Classifier, path: Path, name: str) -> None:
     """Put a file's weights into a network.
 
     Args:

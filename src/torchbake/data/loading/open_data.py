@@ -47,9 +47,13 @@ class Data:
     @property
     def preprocessing(self) -> Preprocessing:
         """What is done to images in evaluation."""
-        share = choose_crop_share(self.recipe)
         return Preprocessing(
-            self.image_size, self.channels, tuple(self.mean), tuple(self.std), share
+            self.image_size,
+            self.channels,
+            tuple(self.mean),
+            tuple(self.std),
+            choose_crop_share(self.recipe),
+            self.recipe.interpolation or "bilinear",
         )
 
     @property

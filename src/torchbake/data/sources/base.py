@@ -66,6 +66,7 @@ class Source:
         stands_in: the name of the split that is tested on, where it is a validation split because
             there is no other.
         notes: lines that a user should read, such as what was left out.
+        found: what the images were found in, in words, where that was not given.
     """
 
     train: Split
@@ -74,6 +75,7 @@ class Source:
     validation: Split | None = None
     stands_in: str = ""
     notes: tuple[str, ...] = ()
+    found: str = ""
 
 
 def read_nth(paths: list[str], index: int) -> Encoded:

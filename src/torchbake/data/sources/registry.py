@@ -72,7 +72,13 @@ def _suggest_place(name: str) -> str:
     path = Path(name).expanduser()
     if path.is_dir():
         return f"; did you mean 'imagefolder:{name}'?"
+    if path.suffix.lower() in FORMATS and path.is_file():
+        return f"; did you mean 'table:{name}'?"
     return f"; did you mean 'parquet:{name}'?" if path.is_file() else ""
+
+
+FORMATS = (".csv", ".tsv", ".jsonl")
+"""Suffixes of tables that name image files."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ class _Kind:
 
 _SPLITS = ("train_split", "test_split")
 _COLUMNS = ("image_column", "label_column")
+_SHARE = ("test_share", "test_share_seed")
 
 SOURCES = {
     "digits": _Kind("arrays:open_digits", "1,797 handwritten digits, 8×8, with scikit-learn"),
@@ -113,7 +120,16 @@ SOURCES = {
         keys=("folder",),
     ),
     "imagefolder": _Kind(
-        "folders:open_image_folder", "a folder with train/ and val/ or test/", "PATH", _SPLITS
+        "folders:open_image_folder",
+        "a folder for each class, in train/ and test/ or not",
+        "PATH",
+        (*_SPLITS, *_SHARE, "class_folders"),
+    ),
+    "table": _Kind(
+        "listed:open_listing",
+        "a table of images and classes: CSV, JSONL",
+        "FILE",
+        (*_SPLITS, *_COLUMNS, *_SHARE),
     ),
     "parquet": _Kind(
         "tables:open_parquet",
