@@ -23,3 +23,7 @@ Rate = Annotated[float, Ge(0), Lt(1), _Finite]
 """[0, 1), such as ω, momentum or a share of images that may not be all of them."""
 PositiveRate = Annotated[float, Gt(0), Lt(1), _Finite]
 """(0, 1), such as the decay of an average."""
+Angle = Annotated[float, Ge(0), Le(180), _Finite]
+"""Degrees."""
+Magnitude = Annotated[int, Ge(0), Le(30)]
+"""Of RandAugment."""
