@@ -65,6 +65,10 @@ Rate = Annotated[float, Ge(0), Lt(1), _Finite, _Float, _IsNumber]
 """[0, 1), such as ω, momentum or a share of images that may not be all of them."""
 PositiveRate = Annotated[float, Gt(0), Lt(1), _Finite, _Float, _IsNumber]
 """(0, 1), such as the decay of an average."""
+Angle = Annotated[float, Ge(0), Le(180), _Finite, _Float, _IsNumber]
+"""Degrees."""
+Magnitude = Annotated[int, Ge(0), Le(30), _IsNumber]
+"""Of RandAugment."""
 
 
 def _check_holdout(value: Any) -> Any:

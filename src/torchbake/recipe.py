@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from .ranges import (
+    Angle,
     CropShare,
     Holdout,
+    Magnitude,
     NotNegative,
     NotNegativeInt,
     Pixels,
@@ -46,6 +48,14 @@ class DataRecipe(_Section):
             what pretrained weights expect, else 0.875; for other crops 1.
         color_jitter: brightness, contrast and saturation of a training image are multiplied by
             random factors from 1 minus this to 1 plus this; 0 switches it off.
+        rotation: largest angle in degrees by which a training image is turned, to either side.
+        auto_augment: further changes of training images: `trivial` for one random operation
+            (TrivialAugment), `rand` for `data.rand_augment_operations` of them of one strength
+            (RandAugment); `none` for none.
+        rand_augment_operations: number of operations of RandAugment.
+        rand_augment_magnitude: strength of RandAugment's operations, from 0 to 30.
+        random_erasing: probability that a random rectangle of a training image is set to the mean
+            colour.
         lighting: standard deviation of AlexNet's colour noise; 0 switches it off, 0.1 is usual.
         mixup: α of Mixup, which blends pairs of images; 0 switches it off, 0.2 is its paper's on
             ImageNet. Together with `data.cutmix`, each batch gets one of the two at random.
@@ -95,6 +105,11 @@ class DataRecipe(_Section):
     cutout: Pixels = 0
     crop_pct: CropShare | None = None
     color_jitter: Share = 0.0
+    rotation: Angle = 0.0
+    auto_augment: Literal["none", "trivial", "rand"] = "none"
+    rand_augment_operations: PositiveInt = 2
+    rand_augment_magnitude: Magnitude = 9
+    random_erasing: Share = 0.0
     lighting: NotNegative = 0.0
     mixup: NotNegative = 0.0
     cutmix: NotNegative = 0.0

@@ -53,6 +53,7 @@ def test_lists_names_one_a_line(capsys):
         "cifar10",
         "cifar100",
         "imagefolder:PATH",
+        "table:FILE",
         "parquet:GLOB",
         "hf:NAME",
     ]

@@ -16,6 +16,7 @@ from ..augment.geometry import (
     scale_box,
     shift_and_flip,
 )
+from ..augment.policies import apply_policy
 from ..augment.views import Views
 from ..sources.base import Split
 from ..sources.decoding import decode, read_size
@@ -62,7 +63,12 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
                     batch[row] = crop_middle(pixels, self.size, share, self.recipe.interpolation)
         except UserError as error:
             return str(error)
-        return batch if random is None or in_parts else shift_and_flip(batch, self.recipe, random)
+        if random is None:
+            return batch
+        if not in_parts:
+            batch = shift_and_flip(batch, self.recipe, random)
+        assert isinstance(wanted, Views)
+        return apply_policy(batch, self.recipe, wanted)
 
     def _random_part(self, index: int, numbers: list[float]) -> UInt8[Tensor, "ch size size"]:
         size, encoded = self.size, self.split.encoded

@@ -10,6 +10,7 @@ from ...sampling.class_groups import ClassGroupedBatchSampler
 from ..augment.colour import change_colours
 from ..augment.geometry import cut_out, draw_geometry, shift_and_flip
 from ..augment.normalise import normalise
+from ..augment.policies import apply_policy, erase
 from ..augment.views import Views, join_views
 from .open_data import Data
 from .streaming import Stream, check_pixels, make_stream_loader
@@ -105,10 +106,13 @@ class TrainLoader:
         if pixels is None:
             assert self.pixels is not None
             pixels = shift_and_flip(self.pixels[views.indices], recipe, random)
+            pixels = apply_policy(pixels, recipe, views)
         if recipe.color_jitter or recipe.lighting:
             pixels = change_colours(pixels.float(), recipe, views)
         images = normalise(pixels, self.data.mean, self.data.std)
-        return cut_out(images, recipe.cutout, random) if recipe.cutout else images
+        if recipe.cutout:
+            images = cut_out(images, recipe.cutout, random)
+        return erase(images, recipe.random_erasing, views) if recipe.random_erasing else images
 
 
 class _Wanted:
