@@ -13,7 +13,7 @@ from PIL import Image
 
 from ...data.sources.base import USUAL_SPLITS, Split, make_encoded_split, read_nth
 from ...data.sources.listing import EXTENSIONS
-from ...errors import UserError
+from ...errors import UserError, shorten
 from .findings import Item
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def _usual(kind: str) -> tuple[str, ...]:
 def _find_splits(root: Path, recipe: "DataRecipe", found: list[tuple[str, Item]]) -> list[str]:
     """The folders that are splits; none where the folder has classes at once."""
     present = sorted(path.name for path in root.iterdir() if path.is_dir())
-    given = [name for name in (recipe.train_split, recipe.test_split) if name is not None]
+    named = (recipe.train_split, recipe.test_split, recipe.validation)
+    given = [name for name in named if isinstance(name, str)]
     for name in given:
         if name not in present:
             raise UserError(f"{recipe.name}: there is no split folder {root / name}")
@@ -140,7 +141,7 @@ def _list_class(root: Path, folder: Path, split: str, found: list[tuple[str, Ite
 def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Folders with their files, sorted; links are followed, but not in circles."""
     above: dict[str, set[tuple[int, int]]] = {str(folder): set()}
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         status = Path(place).stat()
         here = (status.st_dev, status.st_ino)
         if here in above[place]:
@@ -150,6 +151,10 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
         for name in folders:
             above[os.path.join(place, name)] = above[place] | {here}  # noqa: PTH118 (as walk does)
         yield place, sorted(names)
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{shorten(str(error.filename), 200)}: cannot be read: {error.strerror}")
 
 
 def _is_picture(name: str) -> bool:
