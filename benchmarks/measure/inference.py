@@ -64,7 +64,7 @@ def main() -> None:
                 answers[name] = loop(paths)
                 if block:  # the first warms up
                     seconds[name].append(time.perf_counter() - started)
-    workers = [k for k in seconds if k.startswith("timm")]
+    workers = [k for k in seconds if k.startswith("timm, ")]
     ordinary = min(workers, key=lambda name: statistics.median(seconds[name]))
     rows: list[dict[str, Any]] = [vars(options)]
     for name, values in seconds.items():
