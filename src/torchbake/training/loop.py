@@ -2,21 +2,23 @@
 
 import json
 import math
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from rich.console import Console
 
 from ..data.loading.open_data import show_opening
 from ..errors import Stopped, UserError
-from ..evaluation import evaluate
 from ..recipe import Recipe
-from .distributed import join_ranks
+from .distributed import Ranks, join_ranks
 from .files import load_checkpoint, save_checkpoint, save_weights, write_text
 from .interrupt import watch_stop_requests
 from .labels import label_waits
 from .log import Log
+from .memory import LESS_FOR_TRAINING, evaluate_test_images, explain_out_of_memory
 from .meters import Meters, read_peak_memory
 from .network import PRECISIONS
 from .optimizer import compute_lr
@@ -49,7 +51,7 @@ def train(
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training
-    with join_ranks(settings.device) as ranks:
+    with join_ranks(settings.device) as ranks, _explain_memory(recipe, ranks):
         console = console if ranks.first else Console(quiet=True)
         if ranks.first:
             run.check(recipe, resume=resume, overwrite=overwrite)
@@ -67,6 +69,8 @@ def train(
         if ranks.first:
             run.forget_after(state.step)
         log.say(_summarise(setup, state))
+        if setup.loader.note:
+            log.say(setup.loader.note)
 
         final: dict[str, float] = {}
         with log.showing(state.step), watch_stop_requests(ranks) as stop_requested:
@@ -113,6 +117,12 @@ def train(
         return {**final, **asdict(state)}
 
 
+def _explain_memory(recipe: Recipe, ranks: Ranks) -> AbstractContextManager[None]:
+    piece = recipe.training.batch_size // ranks.world_size // recipe.training.accumulate
+    doing = f"{ranks.device}, training {piece} images at a time"
+    return explain_out_of_memory(doing, LESS_FOR_TRAINING)
+
+
 def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log: Log) -> None:
     means, images, seconds = meters.close()
     state.seconds += seconds
@@ -133,7 +143,8 @@ def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log:
 
 def _check_finite(setup: Setup, state: State) -> None:
     """Raise UserError unless the weights are finite: a loss says nothing of the update after it."""
-    if not all(bool(weight.isfinite().all()) for weight in setup.model.parameters()):
+    finite = [weight.isfinite().all() for weight in setup.model.parameters()]
+    if not torch.stack(finite).all():  # read from the device once, not once a weight
         raise _not_finite("the weights are not finite", state)
 
 
@@ -154,8 +165,7 @@ def _evaluate(setup: Setup) -> dict[str, float]:
             if ranks.world_size > 1:  # statistics of normalisation are those that are saved
                 for buffer in model.buffers():
                     dist.broadcast(buffer, 0)
-            batches = setup.data.test_batches(256, ranks.device, ranks.rank, ranks.world_size)
-            measured = evaluate(model, batches, ranks.device, precision)
+            measured = evaluate_test_images(model, setup.data, ranks, precision)
             figures |= {prefix + name: value for name, value in measured.items()}
     setup.forwards.take()  # those of evaluation do not count
     return figures

@@ -19,7 +19,7 @@ from ..recipe import Recipe, TrainingRecipe
 from .distributed import Ranks
 from .run_folder import RunFolder
 
-PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"float32": None, "ieee": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What a forward pass is computed in where it may; None as it is."""
 
 

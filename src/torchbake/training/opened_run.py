@@ -8,10 +8,10 @@ import torch
 from rich.console import Console
 
 from ..data.loading.open_data import Data, show_opening
-from ..evaluation import evaluate
 from ..models.classifier import Classifier
 from ..recipe import Recipe
-from .distributed import find_device
+from .distributed import Ranks, allow_tf32, find_device
+from .memory import evaluate_test_images
 from .network import PRECISIONS, load_model
 from .run_folder import RunFolder
 
@@ -52,6 +52,7 @@ def open_run(
     run = RunFolder(folder)
     recipe = run.read_recipe()
     device = find_device(device_name or recipe.training.device, 0)
+    allow_tf32(recipe.training.precision)
     if data_name is not None:
         data_recipe = replace(recipe.data, name=data_name, labels=None)
     else:
@@ -73,5 +74,5 @@ def evaluate_run(
     opened = open_run(
         folder, ema=ema, data_name=data_name, device_name=device_name, console=console
     )
-    batches = opened.data.test_batches(256, opened.device)
-    return evaluate(opened.model, batches, opened.device, opened.precision)
+    ranks = Ranks(0, 1, opened.device)
+    return evaluate_test_images(opened.model, opened.data, ranks, opened.precision)
