@@ -78,7 +78,7 @@ def test_a_batch_is_mixed_without_a_blocking_copy(recipe):
     assert (copies.blocking, copies.beside) == ([], [(8,)])
 
 
-def test_what_goes_to_a_device_at_work_is_pinned(monkeypatch):
+def test_what_goes_to_a_device_at_work_is_pinned(unchecked, monkeypatch):
     calls = []
 
     class Rows:
@@ -97,11 +97,10 @@ def test_what_goes_to_a_device_at_work_is_pinned(monkeypatch):
             return self
 
     monkeypatch.setattr(transfer, "runs_beside_host", lambda device: device.type == "cuda")
-    copy_to = transfer.copy_to.__wrapped__
-    copy_to(Rows(), CUDA)
+    transfer.copy_to(Rows(), CUDA)
     assert calls == ["pin", ("to", CUDA, True)]
     Rows.pinned = True
-    copy_to(Rows(), CUDA)
+    transfer.copy_to(Rows(), CUDA)
     assert calls[2:] == [("to", CUDA, True)]
 
 
@@ -144,7 +143,7 @@ class Streams:
         )
 
 
-def test_each_batch_is_made_beside_the_step_before_it(monkeypatch):
+def test_each_batch_is_made_beside_the_step_before_it(unchecked, monkeypatch):
     streams = Streams(monkeypatch)
     for number, _ in enumerate(prefetch(streams.batches(3), CUDA)):
         assert streams.open is None  # the step runs on the stream at work
@@ -165,7 +164,7 @@ def test_each_batch_is_made_beside_the_step_before_it(monkeypatch):
     ]
 
 
-def test_no_batch_and_a_failing_one(monkeypatch):
+def test_no_batch_and_a_failing_one(unchecked, monkeypatch):
     streams = Streams(monkeypatch)
     assert list(prefetch(streams.batches(0), CUDA)) == []
 

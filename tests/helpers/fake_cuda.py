@@ -9,7 +9,11 @@ from torch.utils._pytree import tree_leaves
 
 
 class WatchCopies(TorchDispatchMode):
-    """Notes each operation that brings the host's tensors to the device: shapes, and if it waits."""
+    """Notes the shapes of the host's tensors that operations bring to the device.
+
+    Attributes:
+        beside, blocking: of copies that the host goes on beside, and of those that it waits for.
+    """
 
     def __init__(self):
         super().__init__()

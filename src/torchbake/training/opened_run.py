@@ -52,6 +52,8 @@ def open_run(
     run = RunFolder(folder)
     recipe = run.read_recipe()
     device = find_device(device_name or recipe.training.device, 0)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # or something would be left on the first one
     allow_tf32(recipe.training.precision)
     if data_name is not None:
         data_recipe = replace(recipe.data, name=data_name, labels=None)

@@ -31,4 +31,4 @@ def read_free_memory(device: torch.device) -> float:
     """Bytes that other processes and this one have left of a CUDA device; else unlimited."""
     if device.type != "cuda" or not torch.cuda.is_initialized():
         return math.inf
-    return torch.cuda.mem_get_info(device)[0]
+    return float(torch.cuda.mem_get_info(device)[0])
