@@ -1,4 +1,6 @@
-"""Fills the tables of docs/reproduction.md: rows are run within a time limit, and go on next time.
+"""Fills the tables of docs/reproduction.md and docs/budgets.md within a time limit.
+
+Rows that are not finished go on with the next call.
 
     python -m benchmarks.measure.evidence --list
     python -m benchmarks.measure.evidence 'rivals/*' --data cifar100=parquet:CIFAR/*.parquet \\
@@ -105,9 +107,10 @@ def _runs(
     place = places.get(row.recipe.partition("/")[0])
     if place is not None:
         overrides.append(("data", place))
-    # Epochs count what the recipe says: no budget.
-    out = folder / row.recipe
-    return plan_runs(row.recipe, [*overrides, *common], [row.variant], row.seeds, None, out)
+    # Without a number of images, epochs count what the recipe says.
+    budget = None if row.images is None else str(row.images)
+    out = folder / row.recipe if budget is None else folder / row.recipe / budget
+    return plan_runs(row.recipe, [*overrides, *common], [row.variant], row.seeds, budget, out)
 
 
 def _record(row: Wanted, run: Run) -> dict[str, Any]:

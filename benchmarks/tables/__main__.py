@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables.audit import as_markdown as audit_table
+from benchmarks.tables.calibration import of_methods, of_sizes
 from benchmarks.tables.comparison import (
     COMPARISONS,
     STUDIES,
@@ -223,12 +224,14 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     **dict.fromkeys(COMPARISONS, whole),
     **dict.fromkeys(STUDIES, of_study),
     "audit": audit_table,
+    "calibration": of_methods,
     "costs": recipe_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,
     "pages": _pages,
     "pipeline": _pipeline,
     "sampling": _sampling,
+    "temperature": of_sizes,
     "throughput": _throughput,
     "training": _training,
     "training_preact_resnet18": _training,

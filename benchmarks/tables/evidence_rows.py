@@ -11,11 +11,12 @@ class Wanted(NamedTuple):
     """One row: a variant of a method by a recipe, over some seeds.
 
     Attributes:
-        name: TABLE/DATA/NETWORK/VARIANT, or REDUCED/VARIANT.
+        name: TABLE/DATA/NETWORK/VARIANT, reduced/VARIANT, or budgets/IMAGES/VARIANT.
         recipe: a shipped recipe.
         variant: as `torchbake compare --methods` takes it.
         seeds: how many.
         reported: top-1 accuracy in percent that others report, if any.
+        images: how many each run sees; None for as many as the recipe says.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Wanted(NamedTuple):
     variant: str
     seeds: int = 1
     reported: float | None = None
+    images: int | None = None
 
     @property
     def table(self) -> str:
@@ -87,6 +89,28 @@ def _reduced() -> list[Wanted]:
     ]
 
 
+BUDGETS = {"100k": 100_000, "200k": 200_000, "400k": 400_000, "800k": 800_000, "1600k": 1_600_000}
+BUDGET_VARIANTS = (
+    "cross-entropy",
+    "label-smoothing",
+    f"cross-entropy:{CUTMIX}",
+    "bake",
+    "bake:partners=0",
+    f"bake:partners=0:{CUTMIX}",
+    "mixskd",
+)
+
+
+def _budgets() -> list[Wanted]:
+    """When does which method win? The same runs with more and more images."""
+    recipe = "cifar100/resnet8-held-out"
+    return [
+        Wanted(f"budgets/{budget}/{variant}", recipe, variant, 3, images=images)
+        for budget, images in BUDGETS.items()
+        for variant in BUDGET_VARIANTS
+    ]
+
+
 ROWS: list[Wanted] = [
     *(
         Wanted(f"rivals/cifar100/resnet18/{variant}", "cifar100/resnet18-bake", variant, 1, figure)
@@ -94,4 +118,5 @@ ROWS: list[Wanted] = [
     ),
     *_paper(),
     *_reduced(),
+    *_budgets(),
 ]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from .ranges import (
+    Holdout,
     NotNegative,
     NotNegativeInt,
     Positive,
@@ -52,6 +53,11 @@ class DataRecipe(_Section):
         label_noise_seed: random seed for the choice of these labels and of their new classes.
         labels: CSV file of corrected labels and images to leave out, as `torchbake audit` writes
             it, applied last; None uses the data set's labels.
+        validation: images on which a temperature is fitted and, with `training.select`, an epoch
+            chosen: a fraction of the training images of each class, such as 0.1, which are then
+            not trained on; or the name of a split of the data set, true for the usual one (`val`,
+            `valid`, `validation` or `dev`) beside the test split; None uses none.
+        validation_seed: random seed for the choice of a fraction of the training images.
         mean, std: mean and standard deviation of each channel for normalisation, on the scale from
             0 to 1; None measures them if the images are in memory, else takes ImageNet's.
         in_memory: decode all images once and keep them; None does so if they have one size and fit.
@@ -84,6 +90,8 @@ class DataRecipe(_Section):
     label_noise: Rate = 0.0
     label_noise_seed: NotNegativeInt = 0
     labels: str | None = None
+    validation: Holdout = None
+    validation_seed: NotNegativeInt = 0
     mean: tuple[float, ...] | None = None
     std: tuple[Positive, ...] | None = None
     in_memory: bool | None = None
@@ -205,6 +213,10 @@ class TrainingRecipe(_Section):
             steps; needs `training.compile`, and does nothing on other devices.
         sync_batch_norm: let batch normalisation span all devices, which must be CUDA's; does
             nothing on a single device.
+        select: which weights are kept: those of the `last` step, or of the evaluation that is
+            `best-on-validation`, by top-1 and then by NLL; needs `data.validation`.
+        patience: number of evaluations without improvement on the validation images after which
+            training ends; None trains to the end. Needs `data.validation`.
         report: which evaluation stands for the run in comparisons: the `last`, or the
             `best-on-test`, which is chosen on the test set, as in many published tables.
     """
@@ -225,6 +237,8 @@ class TrainingRecipe(_Section):
     compile: bool = False
     cuda_graphs: bool = False
     sync_batch_norm: bool = False
+    select: Literal["last", "best-on-validation"] = "last"
+    patience: PositiveInt | None = None
     report: Literal["last", "best-on-test"] = "last"
 
 

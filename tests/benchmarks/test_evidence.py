@@ -138,8 +138,12 @@ def test_every_row_can_be_planned():
     names = [row.name for row in evidence_rows.ROWS]
     assert len(set(names)) == len(names)
     for row in evidence_rows.ROWS:
-        runs = plan_runs(row.recipe, [], [row.variant], row.seeds, None, Path("runs"))
+        budget = None if row.images is None else str(row.images)
+        runs = plan_runs(row.recipe, [], [row.variant], row.seeds, budget, Path("runs"))
         assert len(runs) == row.seeds
+        if row.images is not None:
+            training = runs[0].recipe.training
+            assert training.max_steps == row.images // training.batch_size
         # The published code tests its last checkpoint on ImageNet, and else the best one.
         best = row.table == "paper" and "imagenet" not in row.name.split("/")
         assert (runs[0].recipe.training.report == "best-on-test") == best, row.name

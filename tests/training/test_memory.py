@@ -1,5 +1,7 @@
 """Devices whose memory is full, as told by errors like PyTorch's."""
 
+from functools import partial
+
 import pytest
 import torch
 from rich.console import Console
@@ -10,8 +12,7 @@ from torchbake.data.loading.open_data import open_data
 from torchbake.errors import UserError
 from torchbake.recipe import DataRecipe
 from torchbake.training import loop, memory
-from torchbake.training.distributed import Ranks
-from torchbake.training.memory import evaluate_test_images, explain_out_of_memory
+from torchbake.training.memory import collect_within_memory, explain_out_of_memory
 from torchbake.training.recipe_files import load_recipe
 
 FULL = (
@@ -75,8 +76,8 @@ def test_other_errors_are_left_as_they_are(message, told):
 
 
 def test_images_are_evaluated_in_smaller_batches_where_memory_is_short(monkeypatch):
+    device = torch.device("cpu")
     data = open_data(DataRecipe(), lambda split, done, total: None)
-    ranks = Ranks(0, 1, torch.device("cpu"))
 
     class Network(nn.Module):
         fits, seen = 256, []
@@ -87,19 +88,23 @@ def test_images_are_evaluated_in_smaller_batches_where_memory_is_short(monkeypat
                 fail()
             return images.flatten(1), images.flatten(1)[:, :10]
 
+    def collect():
+        batches = partial(data.test_batches, device=device)
+        return collect_within_memory(network, batches, device, None)
+
     network = Network()
     network.train()
-    whole = evaluate_test_images(network, data, ranks, None)
+    whole = collect()
     network.fits = 100
     network.seen.clear()
-    parts = evaluate_test_images(network, data, ranks, None)
-    assert parts == pytest.approx(whole, rel=1e-6)
+    parts = collect()
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(parts, whole, strict=True))
     assert network.seen[:2] == [256, 64]
     assert network.training
     network.fits = 0
     with pytest.raises(UserError, match=r"^out of memory on cpu, evaluating one image \(CUDA out"):
-        evaluate_test_images(network, data, ranks, None)
+        collect()
     assert network.training
-    monkeypatch.setattr(memory, "evaluate", lambda *given: [][0])
+    monkeypatch.setattr(memory, "collect_logits", lambda *given: [][0])
     with pytest.raises(IndexError):
-        evaluate_test_images(network, data, ranks, None)
+        collect()

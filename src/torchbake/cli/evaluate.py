@@ -1,6 +1,7 @@
 """`torchbake evaluate`: measure a finished run on its test images."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         "evaluate",
         help="measure a finished run on its test images",
         description="Measure a finished run on its test images: top-1, top-5, negative "
-        "log-likelihood (NLL) and expected calibration error (ECE).",
+        "log-likelihood (NLL) and expected calibration error (ECE), as trained and after "
+        "temperature scaling.",
         allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
@@ -39,3 +41,10 @@ def run(options: argparse.Namespace) -> None:
     )
     for name, value in figures.items():
         print(f"{name} {value:.4f}")
+    by = (
+        "fitted on the run's validation images"
+        if "temperature" in figures
+        else "cross-fitted, for each half of the test images on the other half, because the run "
+        "has no validation images (data.validation)"
+    )
+    print(f"nll_scaled and ece_scaled: by a temperature {by}", file=sys.stderr)

@@ -9,11 +9,39 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..errors import Stopped, UserError
-from . import audit, compare, evaluate, inspect, list_names, pack, prepare, profile, report, train
+from . import (
+    audit,
+    compare,
+    evaluate,
+    export,
+    inspect,
+    list_names,
+    pack,
+    predict,
+    prepare,
+    profile,
+    push,
+    report,
+    train,
+)
 
-COMMANDS = (train, compare, evaluate, report, inspect, audit, profile, prepare, pack, list_names)
+COMMANDS = (
+    train,
+    compare,
+    evaluate,
+    predict,
+    export,
+    push,
+    report,
+    inspect,
+    audit,
+    profile,
+    prepare,
+    pack,
+    list_names,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

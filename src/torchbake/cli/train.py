@@ -82,6 +82,10 @@ def run(options: argparse.Namespace) -> None:
                 "--baseline: compares on equal images, of which an epoch of anchors has more with "
                 "partners; use --training.epoch images"
             )
+        if recipe.training.patience is not None:
+            raise UserError(
+                "--baseline: compares on equal images, which training.patience does not leave equal"
+            )
         if other.method["name"] == recipe.method["name"]:
             raise UserError(f"--baseline: the run itself uses {other.method['name']}")
         beside = f"{out.name}-{other.method['name'].replace(':', ',')}"

@@ -96,6 +96,8 @@ def _format_evaluation(values: dict[str, float]) -> str:
         f"test top-1 {values['top1']:.2f}%  top-5 {values['top5']:.2f}%  "
         f"NLL {values['nll']:.4f}  ECE {values['ece']:.2f}%"
     )
+    if "validation_top1" in values:
+        line += f"  validation top-1 {values['validation_top1']:.2f}%"
     if "ema_top1" in values:
         line += f"  EMA top-1 {values['ema_top1']:.2f}%"
     return line

@@ -3,7 +3,7 @@
 import json
 import math
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -14,17 +14,19 @@ from ..data.loading.open_data import show_opening
 from ..errors import Stopped, UserError
 from ..recipe import Recipe
 from .distributed import Ranks, join_ranks
+from .evaluating import evaluate_networks, list_networks
 from .files import load_checkpoint, save_checkpoint, save_weights, write_text
 from .interrupt import watch_stop_requests
 from .labels import label_waits
 from .log import Log
-from .memory import LESS_FOR_TRAINING, evaluate_test_images, explain_out_of_memory
+from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
-from .network import PRECISIONS
 from .optimizer import compute_lr
-from .run_folder import RunFolder
+from .run_folder import FREE_KEYS, RunFolder, flatten_recipe
+from .selection import Selection
 from .setup import Setup, State, set_up
 from .step import update
+from .weights_file import Description, describe_model, digest_recipe
 
 
 def train(
@@ -41,8 +43,8 @@ def train(
     that was cut off and resumed on the CPU ends with the very same weights.
 
     Returns:
-        The figures of the last evaluation (see `evaluation.Metrics`), those of the EMA named with
-        `ema_` in front, and `step`, `images` (seen) and `seconds` (of training).
+        The figures of the last evaluation, or of the one that `training.select` chose (see
+        `evaluate_networks`), and `step`, `images` (seen) and `seconds` (of training).
 
     Raises:
         UserError: see `RunFolder.check` and `set_up`; or the loss is not finite.
@@ -63,8 +65,12 @@ def train(
         if ranks.world_size > 1:
             dist.barrier()
         state = State()
+        selection = Selection(settings, list_networks(setup), keeps_weights=ranks.first)
         if run.checkpoint.is_file():
-            state = setup.load_checkpoint(load_checkpoint(run.checkpoint))
+            saved = load_checkpoint(run.checkpoint)
+            state = setup.load_checkpoint(saved)
+            if "selection" in saved:  # older checkpoints have none
+                selection.load_state_dict(saved["selection"])
         log = Log(run if ranks.first else None, console, setup.total, settings.tensorboard)
         if ranks.first:
             run.forget_after(state.step)
@@ -75,7 +81,7 @@ def train(
         final: dict[str, float] = {}
         with log.showing(state.step), watch_stop_requests(ranks) as stop_requested:
             meters = Meters(ranks)
-            while state.step < setup.total:
+            while state.step < setup.total and not selection.is_exhausted():
                 epoch, number = divmod(state.step, len(setup.sampler))
                 for batch in label_waits(setup.loader.batches(epoch, start=number)):
                     lr = compute_lr(recipe.schedule, recipe.optimizer.lr, state.step, setup.total)
@@ -95,11 +101,16 @@ def train(
                     if saving or evaluating:
                         _check_finite(setup, state)
                     if evaluating:
-                        final = _evaluate(setup)
+                        final = evaluate_networks(setup)
                         log.record("eval", state.step, state.images, **final)
-                    if saving:
+                        selection.consider(state.step, final)
+                        if selection.is_exhausted() and not last:
+                            log.say(_describe_early_stop(setup, state))
+                            last, stopping = True, False
+                    if saving or last:
                         state.peak_memory = max(state.peak_memory, read_peak_memory(ranks.device))
                         checkpoint = setup.checkpoint(state)
+                        checkpoint["selection"] = selection.state_dict()
                         if ranks.first:
                             save_checkpoint(run.checkpoint, checkpoint)
                     if saving or evaluating:
@@ -111,10 +122,11 @@ def train(
                         )
                     if last:
                         break
-            final = final or _evaluate(setup)
+            final = final or evaluate_networks(setup)
+        chosen = selection.list_figures() if selection.wanted else final
         if ranks.first:
-            _write_results(setup, run, state, final)
-        return {**final, **asdict(state)}
+            _write_results(setup, run, state, selection, final, chosen)
+        return {**chosen, **asdict(state)}
 
 
 def _explain_memory(recipe: Recipe, ranks: Ranks) -> AbstractContextManager[None]:
@@ -155,35 +167,33 @@ def _not_finite(what: str, state: State) -> UserError:
     )
 
 
-def _evaluate(setup: Setup) -> dict[str, float]:
-    """Measure the model on the test images, and the EMA, whose figures are named `ema_…`."""
-    figures: dict[str, float] = {}
-    ranks, precision = setup.ranks, PRECISIONS[setup.recipe.training.precision]
-    averaged = None if setup.average is None else setup.average.network
-    for prefix, model in (("", setup.model), ("ema_", averaged)):
-        if model is not None:
-            if ranks.world_size > 1:  # statistics of normalisation are those that are saved
-                for buffer in model.buffers():
-                    dist.broadcast(buffer, 0)
-            measured = evaluate_test_images(model, setup.data, ranks, precision)
-            figures |= {prefix + name: value for name, value in measured.items()}
-    setup.forwards.take()  # those of evaluation do not count
-    return figures
+def _describe_early_stop(setup: Setup, state: State) -> str:
+    return (
+        f"stopped at step {state.step:,} of {setup.total:,}, after "
+        f"{setup.recipe.training.patience} evaluation(s) without improvement on the validation "
+        f"images; the learning rate was scheduled for all {setup.total:,}"
+    )
 
 
-def _write_results(setup: Setup, run: RunFolder, state: State, final: dict[str, float]) -> None:
+def _write_results(
+    setup: Setup,
+    run: RunFolder,
+    state: State,
+    selection: Selection,
+    final: dict[str, float],
+    chosen: dict[str, float],
+) -> None:
     """Write the weights, what is needed to use them, and the figures of the run."""
-    metadata = {
-        "model": setup.recipe.model.name,
-        "classes": json.dumps(setup.data.source.classes, ensure_ascii=False),
-        "channels": str(setup.data.channels),
-        "image_size": str(setup.data.image_size),
-        "mean": json.dumps(setup.data.mean),
-        "std": json.dumps(setup.data.std),
-    }
-    save_weights(run.weights, setup.model, metadata)
-    if setup.average is not None:
-        save_weights(run.ema_weights, setup.average.network, metadata)
+    if selection.wanted:
+        selection.restore_weights()
+    description = _describe(setup, state)
+    temperatures = {}
+    for prefix, network in selection.networks.items():
+        own, temperature = description, chosen.get(f"{prefix}temperature", math.nan)
+        if math.isfinite(temperature):
+            temperatures[f"{prefix}temperature"] = temperature
+            own = replace(description, temperature=temperature)
+        save_weights(run.ema_weights if prefix else run.weights, network, own.to_metadata())
     evaluated = [record for record in run.read_metrics() if record["kind"] == "eval"]
     trained = [*setup.model.parameters(), *setup.method.parameters()]
     result = {
@@ -191,19 +201,47 @@ def _write_results(setup: Setup, run: RunFolder, state: State, final: dict[str, 
         "teacher_images": setup.teacher_images,
         "parameters": sum(p.numel() for p in setup.model.parameters()),
         "trained_parameters": sum(p.numel() for p in trained if p.requires_grad),
+        **temperatures,
+        "stopped_early": state.step < setup.total,
         "last": final,
+        **({"selected": chosen} if selection.wanted else {}),
         "best_on_test": max(evaluated, key=lambda record: record["top1"]),
     }
     write_text(run.result, json.dumps(result, indent=1) + "\n")  # the last: the run is finished
+
+
+def _describe(setup: Setup, state: State) -> Description:
+    """How the run's weights are to be used, and where they come from."""
+    recipe = setup.recipe
+    flat = flatten_recipe(asdict(recipe))
+    return Description(
+        recipe.model.name,
+        tuple(setup.data.source.classes),
+        setup.data.preprocessing,
+        describe_model(recipe.model),
+        recipe.training.precision,
+        run={
+            "method": recipe.method["name"],
+            "seed": recipe.seed,
+            "recipe": digest_recipe({key: flat[key] for key in flat if key not in FREE_KEYS}),
+            "steps": state.step,
+            "images": state.images,
+        },
+    )
 
 
 def _summarise(setup: Setup, state: State) -> str:
     recipe, ranks = setup.recipe, setup.ranks
     where = f"from step {state.step:,} " if state.step else ""
     parameters = sum(p.numel() for p in setup.model.parameters())
+    source = setup.data.source
+    counts = [f"{len(source.train):,} training"]
+    if source.validation is not None:
+        counts.append(f"{len(source.validation):,} validation")
+    stands_in = f", the split '{source.stands_in}'," * bool(source.stands_in)
     return (
-        f"{recipe.method['name']} on {recipe.data.name}: {len(setup.data.source.train):,} training "
-        f"and {len(setup.data.source.test):,} test images of {len(setup.data.source.classes)} "
+        f"{recipe.method['name']} on {recipe.data.name}: {', '.join(counts)} and "
+        f"{len(source.test):,} test images{stands_in} of {len(source.classes)} "
         f"classes; {recipe.model.name}, {parameters:,} parameters; {where}to step "
         f"{setup.total:,}, {recipe.training.batch_size} images each, on {ranks.device}"
         + (f" × {ranks.world_size} ranks" if ranks.world_size > 1 else "")

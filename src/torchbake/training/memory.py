@@ -1,15 +1,14 @@
 """A device whose memory is full: evaluation in smaller batches, or one line that says so."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from ..data.loading.open_data import Data
+from ..batch import Batch
 from ..errors import UserError
-from ..evaluation import evaluate
-from .distributed import Ranks
+from ..evaluation import LabelledLogits, collect_logits
 
 TEST_BATCH = 256
 """Test images that are evaluated at a time, if memory suffices."""
@@ -50,19 +49,24 @@ def shorten(error: BaseException) -> str:
     return ". ".join((str(error).splitlines() or [""])[0].split(". ")[:3]).rstrip(".")
 
 
-def evaluate_test_images(
-    model: nn.Module, data: Data, ranks: Ranks, precision: torch.dtype | None
-) -> dict[str, float]:
-    """`evaluation.evaluate` on the test images; in smaller batches where memory does not suffice.
+def collect_within_memory(
+    model: nn.Module,
+    make_batches: Callable[[int], Iterable[Batch]],
+    device: torch.device,
+    precision: torch.dtype | None,
+) -> LabelledLogits:
+    """`evaluation.collect_logits`, in smaller batches where the memory does not suffice.
+
+    Args:
+        make_batches: batches of at most so many images.
 
     Raises:
         UserError: the memory does not suffice for one image.
     """
     training, size = model.training, TEST_BATCH
     while True:
-        batches = data.test_batches(size, ranks.device, ranks.rank, ranks.world_size)
         try:
-            return evaluate(model, batches, ranks.device, precision)
+            return collect_logits(model, make_batches(size), device, precision)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -70,5 +74,5 @@ def evaluate_test_images(
         finally:
             model.train(training)
         if size == 1:
-            raise UserError(f"out of memory on {ranks.device}, evaluating one image ({full})")
+            raise UserError(f"out of memory on {device}, evaluating one image ({full})")
         size //= 4

@@ -1,11 +1,9 @@
 """The networks of a run: made, loaded, placed on their device, compiled."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..batch import Batch
@@ -18,6 +16,7 @@ from ..randomness import derive_seed
 from ..recipe import Recipe, TrainingRecipe
 from .distributed import Ranks
 from .run_folder import RunFolder
+from .weights_file import load_weights, read_description
 
 PRECISIONS = {"float32": None, "ieee": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What a forward pass is computed in where it may; None as it is."""
@@ -55,22 +54,17 @@ def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
         UserError: no run folder, no weights in it, or weights of another network or other classes.
     """
     recipe = run.read_recipe()
-    path = run.ema_weights if ema else run.weights
-    if not path.is_file():
-        hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
-        raise UserError(f"{run.path}: there is no {path.name} yet; {hint}")
+    path = run.find_weights(ema=ema)
     model = make_model(recipe, data, pretrained=False)
-    try:
-        with safe_open(path, "pt") as file:
-            classes = json.loads(file.metadata()["classes"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if classes != data.source.classes:
-            raise UserError(f"{path}: trained on other classes than those of '{data.recipe.name}'")
-        model.network.load_state_dict(weights)
-    except (RuntimeError, SafetensorError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not the weights of {recipe.model.name}: {reason}") from None
+    if read_description(path, recipe).classes != tuple(data.source.classes):
+        raise UserError(f"{path}: trained on other classes than those of '{data.recipe.name}'")
+    load_weights(model, path, recipe.model.name)
     return model
+
+
+def read_temperature(run: RunFolder, *, ema: bool = False) -> float | None:
+    """The temperature that was fitted for a finished run's network; None if none was."""
+    return read_description(run.find_weights(ema=ema), run.read_recipe()).temperature
 
 
 def compile_step(

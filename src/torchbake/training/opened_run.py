@@ -8,11 +8,12 @@ import torch
 from rich.console import Console
 
 from ..data.loading.open_data import Data, show_opening
+from ..evaluation import measure, measure_scaled
 from ..models.classifier import Classifier
 from ..recipe import Recipe
-from .distributed import Ranks, allow_tf32, find_device
-from .memory import evaluate_test_images
-from .network import PRECISIONS, load_model
+from .distributed import allow_tf32, find_device
+from .memory import collect_within_memory
+from .network import PRECISIONS, load_model, read_temperature
 from .run_folder import RunFolder
 
 
@@ -56,7 +57,7 @@ def open_run(
         torch.cuda.set_device(device)  # or something would be left on the first one
     allow_tf32(recipe.training.precision)
     if data_name is not None:
-        data_recipe = replace(recipe.data, name=data_name, labels=None)
+        data_recipe = replace(recipe.data, name=data_name, labels=None, validation=None)
     else:
         data_recipe = run.own_data(recipe)
     data = show_opening(data_recipe, console)
@@ -72,9 +73,19 @@ def evaluate_run(
     device_name: str | None = None,
     console: Console,
 ) -> dict[str, float]:
-    """The figures of `evaluation.Metrics` for the finished run in `folder` (see `open_run`)."""
+    """The figures of `evaluation.evaluate` for the finished run in `folder` (see `open_run`).
+
+    NLL and ECE are scaled by the run's `temperature`, which is among the figures, if it has one.
+    """
     opened = open_run(
         folder, ema=ema, data_name=data_name, device_name=device_name, console=console
     )
-    ranks = Ranks(0, 1, opened.device)
-    return evaluate_test_images(opened.model, opened.data, ranks, opened.precision)
+    temperature = read_temperature(opened.run, ema=ema)
+    collected = collect_within_memory(
+        opened.model,
+        lambda size: opened.data.test_batches(size, opened.device),
+        opened.device,
+        opened.precision,
+    )
+    figures = measure(collected) | measure_scaled(collected, temperature)
+    return figures if temperature is None else {**figures, "temperature": temperature}

@@ -210,6 +210,17 @@ def _check_combinations(recipe: Recipe, method: "Method") -> None:
         )
     if (data.mean is None) != (data.std is None):
         raise UserError("data.mean: give both data.mean and data.std, or neither")
+    if data.validation is None and (training.select != "last" or training.patience is not None):
+        key = "patience" if training.select == "last" else "select"
+        raise UserError(
+            f"training.{key}: needs validation images to choose by; set data.validation, to 0.1 "
+            "for a tenth of the training images"
+        )
+    if training.select != "last" and training.report != "last":
+        raise UserError(
+            "training.report: best-on-test chooses on the test set; leave it at last with "
+            f"training.select: {training.select}"
+        )
     if training.cuda_graphs and not training.compile:
         raise UserError("training.cuda_graphs: needs training.compile: true")
     if training.cuda_graphs and training.accumulate > 1:

@@ -93,6 +93,21 @@ class RunFolder:
         except (UserError, yaml.YAMLError) as error:
             raise UserError(f"{self.recipe}: {error}") from None
 
+    def find_weights(self, *, ema: bool = False) -> Path:
+        """The file of the finished run's weights.
+
+        Args:
+            ema: of their moving average.
+
+        Raises:
+            UserError: it is not there.
+        """
+        path = self.ema_weights if ema else self.weights
+        if not path.is_file():
+            hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
+            raise UserError(f"{self.path}: there is no {path.name} yet; {hint}")
+        return path
+
     def own_data(self, recipe: Recipe) -> DataRecipe:
         """The data of this run's recipe, with the labels that it began with."""
         if recipe.data.labels is None or not self.labels.is_file():

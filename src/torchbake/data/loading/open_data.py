@@ -11,8 +11,9 @@ from ..._shapes import Int, Tensor, UInt8
 from ...batch import Batch
 from ...errors import UserError
 from ...recipe import DataRecipe
-from ..augment.geometry import choose_crop_share, crop_middle
+from ..augment.geometry import choose_crop_share
 from ..augment.normalise import measure_channels, normalise
+from ..preprocessing import Preprocessing
 from ..sources.base import Source, Split
 from ..sources.registry import open_source
 from ..sources.subsets import apply_subset
@@ -34,7 +35,7 @@ class Data:
     Attributes:
         image_size: height and width of what the model is given, in pixels.
         mean, std: of each channel, on the scale from 0 to 1.
-        pixels: the training and the test images, where they are in memory.
+        pixels: the training, the test and any validation images, where they are in memory.
     """
 
     recipe: DataRecipe
@@ -43,7 +44,15 @@ class Data:
     channels: int
     mean: list[float]
     std: list[float]
-    pixels: tuple[UInt8[Tensor, "n ch h w"], UInt8[Tensor, "m ch h w"]] | None
+    pixels: tuple[UInt8[Tensor, "_ ch h w"], ...] | None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to images in evaluation."""
+        share = choose_crop_share(self.recipe)
+        return Preprocessing(
+            self.image_size, self.channels, tuple(self.mean), tuple(self.std), share
+        )
 
     @property
     def workers(self) -> int:
@@ -54,9 +63,14 @@ class Data:
         self, batch_size: int, device: torch.device, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
         """This rank's share of the test images, in order, as they are."""
-        test = self.source.test
-        own = torch.arange(len(test))[rank::world_size]
-        yield from self.plain_batches(test, own, batch_size, device)
+        yield from self.share_batches(self.source.test, batch_size, device, rank, world_size)
+
+    def share_batches(
+        self, split: Split, batch_size: int, device: torch.device, rank: int, world_size: int
+    ) -> Iterator[Batch]:
+        """This rank's share of the images of a split, in order, as they are."""
+        own = torch.arange(len(split))[rank::world_size]
+        yield from self.plain_batches(split, own, batch_size, device)
 
     def plain_batches(
         self, split: Split, indices: Int[Tensor, " k"], batch_size: int, device: torch.device
@@ -80,14 +94,11 @@ class Data:
             return Batch(images, labels, numbers)
 
         parts = indices.split(batch_size) if len(indices) else ()
-        own = (self.source.train, self.source.test)
+        own = (self.source.train, self.source.test, self.source.validation)
         if self.pixels is not None and split in own:
-            pixels, share = self.pixels[own.index(split)], choose_crop_share(self.recipe)
+            pixels, preprocessing = self.pixels[own.index(split)], self.preprocessing
             for part in parts:
-                seen = pick_rows(pixels, part, device)
-                if share < 1:
-                    seen = crop_middle(seen, self.image_size, share)
-                yield make_batch(seen, part)
+                yield make_batch(preprocessing.crop(pick_rows(pixels, part, device)), part)
             return
         stream = Stream(split, self.recipe, self.channels, self.image_size)
         wanted = [part.tolist() for part in parts]
@@ -130,8 +141,8 @@ def open_data(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> 
 
 def _decode_splits(
     recipe: DataRecipe, source: Source, size: int, progress: Callable[[str, int, int], None]
-) -> tuple[Tensor, Tensor] | None:
-    """The training and the test images, if both are to be in memory and can be."""
+) -> tuple[Tensor, ...] | None:
+    """The images of each split, training first, if all are to be in memory and can be."""
     if recipe.in_memory is False or recipe.crop == "resized":
         return None
     limit = math.inf if recipe.in_memory else LIMIT
@@ -144,9 +155,15 @@ def _decode_splits(
 
         return decode_all(split, (size, size), limit, workers, tell, cache)
 
-    train = decode("training", source.train)
-    test = None if train is None else decode("test", source.test)
-    return None if train is None or test is None else (train, test)
+    splits = {"training": source.train, "test": source.test, "validation": source.validation}
+    decoded = []
+    for name, split in splits.items():
+        if split is not None:
+            pixels = decode(name, split)
+            if pixels is None:
+                return None
+            decoded.append(pixels)
+    return tuple(decoded)
 
 
 def _choose_statistics(

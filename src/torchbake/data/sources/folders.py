@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...errors import UserError
-from .base import Source, Split, make_encoded_split, pick_split, read_nth
+from .base import Source, Split, make_encoded_split, pick_splits, read_nth
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -23,31 +23,36 @@ def open_image_folder(place: str, recipe: "DataRecipe") -> Source:
     if not root.is_dir():
         raise UserError(f"{recipe.name}: there is no folder {root}")
     present = [path.name for path in root.iterdir() if path.is_dir()]
-    names = (
-        pick_split("train", recipe.train_split, present, recipe.name),
-        pick_split("test", recipe.test_split, present, recipe.name),
-    )
-    folders = []
-    for name in names:
+    names = pick_splits(recipe, present)
+
+    def open_folder(name: str) -> ImageFolder:
         try:
-            folders.append(ImageFolder(root / name))
+            return ImageFolder(root / name)
         except FileNotFoundError as error:
             raise UserError(f"{recipe.name}: {error}") from None
-    train, test = folders
-    if train.classes != test.classes:
-        only = sorted(set(train.classes) ^ set(test.classes))
-        raise UserError(
-            f"{recipe.name}: {names[0]}/ and {names[1]}/ must have the same class folders; in one "
-            f"alone: {', '.join(only[:5])}{' …' * (len(only) > 5)}"
-        )
 
-    def split(folder: ImageFolder) -> Split:
+    train = open_folder(names.train)
+
+    def split(name: str) -> Split:
+        folder = train if name == names.train else open_folder(name)
+        if folder.classes != train.classes:
+            only = sorted(set(train.classes) ^ set(folder.classes))
+            raise UserError(
+                f"{recipe.name}: {names.train}/ and {name}/ must have the same class folders; in "
+                f"one alone: {', '.join(only[:5])}{' …' * (len(only) > 5)}"
+            )
         paths = [path for path, _ in folder.samples]
         labels = torch.tensor(folder.targets)
         images = make_encoded_split(labels, partial(read_nth, paths), recipe.channels or 3, paths)
         return replace(images, names=partial(_name_nth, root, paths))
 
-    return Source(split(train), split(test), train.classes)
+    return Source(
+        split(names.train),
+        split(names.test),
+        train.classes,
+        None if names.validation is None else split(names.validation),
+        names.stands_in,
+    )
 
 
 def _name_nth(root: Path, paths: list[str], index: int) -> str:

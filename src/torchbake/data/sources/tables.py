@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...errors import UserError
-from .base import USUAL_SPLITS, Encoded, Source, Split, make_encoded_split, pick_split, read_file
+from .base import USUAL_SPLITS, Encoded, Source, Split, make_encoded_split, pick_splits, read_file
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -55,16 +55,21 @@ def _open_tables(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] 
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{recipe.name}: cannot be opened: {lines[0]}") from error
-    train = tables[pick_split("train", recipe.train_split, list(tables), recipe.name)]
-    test = tables[pick_split("test", recipe.test_split, list(tables), recipe.name)]
+    names = pick_splits(recipe, list(tables))
+    train = tables[names.train]
+    used = [tables[name] for name in names[:3] if name is not None]
     image = _find_column(train, recipe.image_column, "image", datasets.Image, recipe.name)
     label = _find_column(train, recipe.label_column, "label", datasets.ClassLabel, recipe.name)
-    values = _list_classes(train, test, label, recipe.name)
-    names = getattr(train.features[label], "names", values)
+    values = _list_classes(used, label, recipe.name)
+    train_split, test_split, *others = [
+        _read_split(table, image, label, values, datasets.Image, recipe) for table in used
+    ]
     return Source(
-        _read_split(train, image, label, values, datasets.Image, recipe),
-        _read_split(test, image, label, values, datasets.Image, recipe),
-        [str(name) for name in names],
+        train_split,
+        test_split,
+        [str(name) for name in getattr(train.features[label], "names", values)],
+        others[0] if others else None,
+        names.stands_in,
     )
 
 
@@ -86,15 +91,15 @@ def _find_column(table: Any, given: str | None, role: str, kind: type, source: s
     )
 
 
-def _list_classes(train: Any, test: Any, label: str, source: str) -> list[str | int]:
+def _list_classes(tables: list[Any], label: str, source: str) -> list[str | int]:
     """The classes by what the column holds: a ClassLabel's numbers, or its values in order."""
-    feature = train.features[label]
+    feature = tables[0].features[label]
     if hasattr(feature, "names"):
         return list(range(len(feature.names)))
     kind = str(getattr(feature, "dtype", feature))
     if not kind.startswith(("int", "uint", "string", "large_string", "bool")):
         raise UserError(f"{source}: column '{label}' must hold whole numbers or text, has {kind}")
-    return sorted({*train.unique(label), *test.unique(label)} - {None})
+    return sorted({value for table in tables for value in table.unique(label)} - {None})
 
 
 def _read_split(
