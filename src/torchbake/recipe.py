@@ -247,8 +247,9 @@ class TrainingRecipe(_Section):
         accumulate: number of parts into which a batch is divided to save memory; images teach each
             other only within a part.
         max_steps: number of updates after which training ends; None trains all epochs.
-        precision: number format of the forward pass: `float32`, or `bf16` or `fp16` (mixed
-            precision); weights are always float32.
+        precision: number format of the forward pass: `float32`, with convolutions in TF32 on
+            GPUs that have it, as in PyTorch; `ieee` for float32 without TF32; or `bf16` or `fp16`
+            (mixed precision). Weights are always float32.
         ema_decay: decay per update of a moving average of the weights, which is evaluated and
             saved, too; None keeps no average.
         device: device to train on: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, …
@@ -277,7 +278,7 @@ class TrainingRecipe(_Section):
     batch_size: PositiveInt = 128
     accumulate: PositiveInt = 1
     max_steps: PositiveInt | None = None
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    precision: Literal["float32", "ieee", "bf16", "fp16"] = "float32"
     ema_decay: PositiveRate | None = None
     device: str = "auto"
     eval_every: PositiveInt = 1

@@ -79,6 +79,15 @@ def _run(given: list[str]) -> tuple[str, int]:
         return f"torchbake: {stop}", 130
     except KeyboardInterrupt:
         return "torchbake: stopped", 130
+    except RuntimeError as error:
+        from ..training.memory import is_out_of_memory, shorten
+
+        if not is_out_of_memory(error):
+            raise
+        return (
+            "torchbake: error: out of memory on the device: smaller batches take less, and "
+            f"--training.device or --device takes another ({shorten(error)})"
+        ), 2
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has had enough
     except OSError as error:

@@ -5,7 +5,8 @@ from torch import nn
 
 from ..calibration import fit_temperature
 from ..data.sources.base import Split
-from ..evaluation import LabelledLogits, collect_logits, measure, measure_scaled
+from ..evaluation import LabelledLogits, measure, measure_scaled
+from .memory import collect_within_memory
 from .network import PRECISIONS
 from .setup import Setup
 
@@ -49,6 +50,10 @@ def evaluate_networks(setup: Setup) -> dict[str, float]:
 
 def _collect(setup: Setup, model: nn.Module, split: Split) -> LabelledLogits:
     ranks = setup.ranks
-    batches = setup.data.share_batches(split, 256, ranks.device, ranks.rank, ranks.world_size)
-    precision = PRECISIONS[setup.recipe.training.precision]
-    return collect_logits(model, batches, ranks.device, precision)
+    share = (ranks.device, ranks.rank, ranks.world_size)
+    return collect_within_memory(
+        model,
+        lambda size: setup.data.share_batches(split, size, *share),
+        ranks.device,
+        PRECISIONS[setup.recipe.training.precision],
+    )

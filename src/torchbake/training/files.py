@@ -16,6 +16,7 @@ from ..errors import UserError
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values; the old file is kept until the new one is on the disk."""
+    state = copy_to_host(state)
     _replace(path, lambda temporary: torch.save(state, temporary))
 
 
@@ -40,8 +41,8 @@ def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None
     """
     state = {
         # Copies, since safetensors refuses tensors that share memory.
-        name.removeprefix("network."): value.detach().cpu().clone().contiguous()
-        for name, value in model.state_dict().items()
+        name.removeprefix("network."): value.detach().clone().contiguous()
+        for name, value in copy_to_host(model.state_dict()).items()
     }
 
     def write(temporary: Path) -> None:
@@ -61,6 +62,30 @@ def _sort_metadata(path: Path) -> None:
         assert len(text) <= size, path
         file.seek(8)
         file.write(text.ljust(size))  # blanks fill it, as the format allows
+
+
+def copy_to_host(state: Any) -> Any:
+    """Nested tensors and values with all tensors in the host's memory.
+
+    The copies of what lies on a CUDA device follow each other without the host's being asked for
+    each, and are waited for once.
+    """
+    devices: set[torch.device] = set()
+
+    def copy(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            if value.device.type == "cuda":
+                devices.add(value.device)
+                return value.detach().to("cpu", non_blocking=True)  # into pinned memory
+            return value.cpu()
+        if isinstance(value, dict):
+            return {name: copy(part) for name, part in value.items()}
+        return type(value)(map(copy, value)) if type(value) in (list, tuple) else value
+
+    copied = copy(state)
+    for device in devices:
+        torch.cuda.synchronize(device)
+    return copied
 
 
 def write_text(path: Path, text: str) -> None:

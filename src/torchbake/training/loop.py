@@ -2,9 +2,11 @@
 
 import json
 import math
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from rich.console import Console
 
@@ -12,12 +14,13 @@ from ..data.class_faults import describe_class_faults
 from ..data.loading.open_data import show_opening
 from ..errors import Stopped, UserError
 from ..recipe import Recipe
-from .distributed import join_ranks
+from .distributed import Ranks, join_ranks
 from .evaluating import evaluate_networks, list_networks
 from .files import load_checkpoint, save_checkpoint, save_weights, write_text
 from .interrupt import watch_stop_requests
 from .labels import label_waits
 from .log import Log
+from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
 from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
 from .optimizer import compute_lr
@@ -52,7 +55,7 @@ def train(
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training
-    with join_ranks(settings.device) as ranks:
+    with join_ranks(settings.device) as ranks, _explain_memory(recipe, ranks):
         console = console if ranks.first else Console(quiet=True)
         if ranks.first:
             run.check(recipe, resume=resume, overwrite=overwrite)
@@ -91,6 +94,8 @@ def train(
             log.say(adopted)
         if setup.weights is not None:
             log.say(setup.weights.describe())
+        if setup.loader.note:
+            log.say(setup.loader.note)
 
         final: dict[str, float] = {}
         with log.showing(state.step), watch_stop_requests(ranks) as stop_requested:
@@ -160,6 +165,12 @@ def _tell_longer(setup: Setup, before: Recipe, state: State, log: Log) -> None:
     log.keep("longer", state.step, state.images, total=setup.total)
 
 
+def _explain_memory(recipe: Recipe, ranks: Ranks) -> AbstractContextManager[None]:
+    piece = recipe.training.batch_size // ranks.world_size // recipe.training.accumulate
+    doing = f"{ranks.device}, training {piece} images at a time"
+    return explain_out_of_memory(doing, LESS_FOR_TRAINING)
+
+
 def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log: Log) -> None:
     means, images, seconds = meters.close()
     state.seconds += seconds
@@ -180,7 +191,8 @@ def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log:
 
 def _check_finite(setup: Setup, state: State) -> None:
     """Raise UserError unless the weights are finite: a loss says nothing of the update after it."""
-    if not all(bool(weight.isfinite().all()) for weight in setup.model.parameters()):
+    finite = [weight.isfinite().all() for weight in setup.model.parameters()]
+    if not torch.stack(finite).all():  # read from the device once, not once a weight
         raise _not_finite("the weights are not finite", state)
 
 

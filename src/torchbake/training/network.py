@@ -21,7 +21,7 @@ from .distributed import Ranks
 from .run_folder import RunFolder
 from .weights_file import read_description, restore_weights
 
-PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"float32": None, "ieee": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What a forward pass is computed in where it may; None as it is."""
 
 

@@ -10,10 +10,11 @@ from rich.console import Console
 from .._shapes import Float, Int, Tensor
 from ..data.loading.open_data import Data, show_opening
 from ..data.loading.open_test import show_opening_test
-from ..evaluation import collect_logits, measure, measure_scaled
+from ..evaluation import measure, measure_scaled
 from ..models.classifier import Classifier
 from ..recipe import Recipe
-from .distributed import find_device
+from .distributed import allow_tf32, find_device
+from .memory import collect_within_memory
 from .network import PRECISIONS, load_model, read_temperature
 from .run_folder import RunFolder
 from .weights_file import read_description
@@ -60,6 +61,9 @@ def open_run(
     run = RunFolder(folder)
     recipe = run.read_recipe()
     device = find_device(device_name or recipe.training.device, 0)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # or something would be left on the first one
+    allow_tf32(recipe.training.precision)
     if data_name is not None:
         data_recipe = replace(recipe.data, name=data_name, labels=None, validation=None)
     else:
@@ -114,8 +118,12 @@ def evaluate_opened(opened: OpenedRun, *, ema: bool = False) -> Evaluation:
     Args:
         ema: whether the averaged weights were opened, which have a temperature of their own.
     """
-    batches = opened.data.test_batches(256, opened.device)
-    collected = collect_logits(opened.model, batches, opened.device, opened.precision)
+    collected = collect_within_memory(
+        opened.model,
+        lambda size: opened.data.test_batches(size, opened.device),
+        opened.device,
+        opened.precision,
+    )
     temperature = read_temperature(opened.run, ema=ema)
     figures = measure(collected) | measure_scaled(collected, temperature)
     if temperature is not None:

@@ -22,7 +22,7 @@ from ..randomness import derive_seed
 from ..recipe import Recipe
 from ..sampling.class_groups import ClassGroupedBatchSampler
 from .average import WeightAverage
-from .distributed import Ranks
+from .distributed import Ranks, allow_tf32
 from .meters import ForwardCounter
 from .network import compile_step, load_model, make_model, place_model, start_from_weights
 from .optimizer import make_optimizer
@@ -114,6 +114,7 @@ def set_up(recipe: Recipe, data: Data, ranks: Ranks, fresh: bool = True) -> Setu
         UserError: a model that cannot be made, or a batch that the ranks cannot share evenly.
     """
     training = recipe.training
+    allow_tf32(training.precision)
     rank_batch, rest = divmod(training.batch_size, ranks.world_size)
     method = make_method(recipe.method)
     piece, uneven = divmod(rank_batch, training.accumulate)

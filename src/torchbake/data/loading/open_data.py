@@ -12,11 +12,13 @@ from ...batch import Batch
 from ...errors import UserError
 from ...recipe import DataRecipe
 from ..augment.geometry import choose_crop_share
-from ..augment.normalise import measure_channels
+from ..augment.normalise import measure_channels, normalise
 from ..preprocessing import Preprocessing
 from ..sources.base import Source, Split
 from ..sources.registry import open_source
 from ..sources.subsets import apply_subset
+from ..transfer import copy_to, pick_rows
+from .ahead import prefetch
 from .cache import find_cache_folder
 from .in_memory import LIMIT, decode_all
 from .streaming import Stream, check_pixels, make_stream_loader
@@ -82,25 +84,31 @@ class Data:
         Args:
             split: of this data set, or other images of as many channels.
         """
+        batches = self._make_plain_batches(split, indices, batch_size, device)
+        yield from prefetch(batches, device)
+
+    def _make_plain_batches(
+        self, split: Split, indices: Int[Tensor, " k"], batch_size: int, device: torch.device
+    ) -> Iterator[Batch]:
+        statistics = torch.tensor([self.mean, self.std], device=device)
+
+        def make_batch(pixels: Tensor, part: Tensor) -> Batch:
+            images = normalise(copy_to(pixels, device), statistics[0], statistics[1])
+            labels, numbers = copy_to(torch.stack([split.labels[part], part]), device)
+            return Batch(images, labels, numbers)
+
         parts = indices.split(batch_size) if len(indices) else ()
         own = (self.source.train, self.source.test, self.source.validation)
         if self.pixels is not None and split in own:
             pixels, preprocessing = self.pixels[own.index(split)], self.preprocessing
             for part in parts:
-                yield self._make_batch(split, preprocessing.crop(pixels[part]), part, device)
+                yield make_batch(preprocessing.crop(pick_rows(pixels, part, device)), part)
             return
         stream = Stream(split, self.recipe, self.channels, self.image_size)
         wanted = [part.tolist() for part in parts]
         loader = make_stream_loader(stream, wanted, self.workers, device)
         for part, streamed in zip(parts, loader, strict=True):
-            yield self._make_batch(split, check_pixels(streamed), part, device)
-
-    def _make_batch(
-        self, split: Split, pixels: Tensor, indices: Tensor, device: torch.device
-    ) -> Batch:
-        images = self.preprocessing.normalise(pixels.to(device, non_blocking=True))
-        labels = split.labels[indices]
-        return Batch(images, labels.to(device), indices.to(device))
+            yield make_batch(check_pixels(streamed), part)
 
 
 def open_data(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Data:
