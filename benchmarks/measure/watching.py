@@ -15,6 +15,7 @@ WAITING = {"_linalg_check_errors", "_unique2", "bincount", "equal", "masked_sele
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 FREE = {"_local_scalar_dense", "_pin_memory", "is_pinned", "lift_fresh", "record_stream", "set_"}
+FREE |= {"as_strided_", "detach_", "squeeze_", "t_", "transpose_", "unsqueeze_"}
 """Operations that launch nothing, beside those that only allocate or view."""
 
 
