@@ -25,7 +25,7 @@ from torchbake.data.augment.views import Views
 from torchbake.data.loading.open_data import open_data
 from torchbake.ensembling import bake_targets
 from torchbake.evaluation import Metrics
-from torchbake.methods import METHODS, Method, Task
+from torchbake.methods import METHODS, Method, Step, Task
 from torchbake.models.create import create_model
 from torchbake.recipe import DataRecipe
 from torchbake.training.distributed import Ranks
@@ -122,7 +122,29 @@ def try_method(
     name: str, settings: dict[str, object], precision: str, device: torch.device
 ) -> Work:
     """A method's forward pass, which is to reach all parameters of the network."""
+    network, method, batch = make_method(name, settings, device)
+    dtype = PRECISIONS[precision]
+    batches = iter(batch._replace(progress=progress) for progress in (0.25, 0.5))
+
+    def work() -> Step:
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            step: Step = method(network, next(batches))
+        if step.loss.dtype != torch.float32:
+            raise AssertionError(f"the loss is computed in {step.loss.dtype}")
+        step.loss.backward()
+        if any(parameter.grad is None for parameter in network.parameters()):
+            raise AssertionError("a parameter has no gradient")
+        return step
+
+    return work
+
+
+def make_method(
+    name: str, settings: dict[str, object], device: torch.device
+) -> tuple[nn.Module, Method, Batch]:
+    """A network, a method that is set up for it, and a batch: the same numbers on all devices."""
     network = _make_network(0, device)
+    torch.manual_seed(0)
     method: Method = METHODS[name](**settings)
     method.setup(
         Task(
@@ -138,22 +160,9 @@ def try_method(
     )
     method.to(device).train()
     network.train()
-    images = torch.randn(12 * method.views, 1, 8, 8, device=device)
+    images = torch.randn(12 * method.views, 1, 8, 8).to(device)
     labels = (torch.arange(12) // 4).to(device)
-    batch = Batch(images, labels, torch.arange(12).to(device))
-    dtype = PRECISIONS[precision]
-    batches = iter(batch._replace(progress=progress) for progress in (0.25, 0.5, 0.75, 1.0))
-
-    def work() -> None:
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-            step = method(network, next(batches))
-        if step.loss.dtype != torch.float32:
-            raise AssertionError(f"the loss is computed in {step.loss.dtype}")
-        step.loss.backward()
-        if any(parameter.grad is None for parameter in network.parameters()):
-            raise AssertionError("a parameter has no gradient")
-
-    return work
+    return network, method, Batch(images, labels, torch.arange(12).to(device))
 
 
 def _make_network(number: int, device: torch.device) -> nn.Module:
