@@ -26,7 +26,7 @@ import torch
 from benchmarks.measure.pictures import photograph, small_photographs
 from benchmarks.measure.provenance import write_results
 from PIL import Image
-from timm.data import create_transform
+from timm.data.transforms_factory import create_transform
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -126,8 +126,9 @@ class _Files(Dataset[torch.Tensor]):
     def __init__(self, paths: list[str]) -> None:
         self.paths = paths
         size = (3, SIZE, SIZE)
-        kind = {"interpolation": "bilinear", "crop_pct": SHARE, "mean": MEAN, "std": STD}
-        self.transform = create_transform(size, is_training=False, **kind)
+        self.transform = create_transform(
+            size, is_training=False, interpolation="bilinear", crop_pct=SHARE, mean=MEAN, std=STD
+        )
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -6,6 +6,7 @@ import os
 import random
 import string
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,7 @@ def draw_parquet(source: random.Random, count: int, folder: Path) -> Iterator[Ca
         if source.random() < 0.7:
             path = place / source.choice(("train.parquet", "test.parquet"))
             path.write_bytes(_damage(source, path.read_bytes()))
-        yield lambda place=place: _decode_all(place)
+        yield partial(_decode_all, place)
 
 
 def _decode_all(folder: Path) -> int:

@@ -67,7 +67,7 @@ def can_fetch(name: str) -> str | None:
         config = timm.get_pretrained_cfg(name) if timm.is_model(name.partition(".")[0]) else None
         if config is None or not (config.hf_hub_id or config.url):
             return f"there are no pretrained weights of {name}"
-        place = config.hf_hub_id
+        place = config.hf_hub_id or ""
     for file in ("model.safetensors", "pytorch_model.bin"):
         if place and isinstance(try_to_load_from_cache(place.partition("@")[0], file), str):
             return None
