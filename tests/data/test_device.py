@@ -104,13 +104,29 @@ def test_what_goes_to_a_device_at_work_is_pinned(unchecked, monkeypatch):
     assert calls[2:] == [("to", CUDA, True)]
 
 
+def test_images_of_the_host_are_gathered_in_pinned_memory(monkeypatch):
+    pixels = torch.arange(5 * 3 * 4, dtype=torch.uint8).view(5, 1, 3, 4)
+    indices = torch.tensor([4, 0, 0, 3])
+    assert torch.equal(transfer.pick_rows(pixels, indices, torch.device("cpu")), pixels[indices])
+    pinned = []
+
+    def empty(shape, dtype, pin_memory):
+        pinned.append(pin_memory)
+        return torch.zeros(shape, dtype=dtype)
+
+    monkeypatch.setattr(transfer, "runs_beside_host", lambda device: True)
+    monkeypatch.setattr(torch, "empty", empty)
+    assert torch.equal(transfer.pick_rows(pixels, indices, CUDA), pixels[indices])
+    assert pinned == [True]
+
+
 class Streams:
     """Stands in for torch.cuda's streams, and notes what is asked of them."""
 
     def __init__(self, monkeypatch):
         self.noted, self.open, self.events = [], None, 0
         monkeypatch.setattr(ahead, "runs_beside_host", lambda device: True)
-        monkeypatch.setattr(torch.cuda, "Stream", lambda device: self._stream("side"))
+        monkeypatch.setattr(ahead, "find_side_stream", lambda device: self._stream("side"))
         monkeypatch.setattr(torch.cuda, "current_stream", lambda device: self._stream("at work"))
         monkeypatch.setattr(torch.cuda, "stream", self._enter)
 
@@ -162,6 +178,15 @@ def test_each_batch_is_made_beside_the_step_before_it(unchecked, monkeypatch):
         *given(1),
         *given(2),
     ]
+
+
+def test_epochs_share_a_stream_and_its_memory(unchecked, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: object())
+    ahead.find_side_stream.cache_clear()
+    first = ahead.find_side_stream(CUDA)
+    assert first is ahead.find_side_stream(CUDA)
+    assert first is not ahead.find_side_stream(torch.device("cuda:1"))
+    ahead.find_side_stream.cache_clear()
 
 
 def test_no_batch_and_a_failing_one(unchecked, monkeypatch):

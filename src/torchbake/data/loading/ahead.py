@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import Generic, TypeVar
 
 import torch
@@ -22,7 +23,7 @@ def prefetch(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     if not runs_beside_host(device):
         yield from batches
         return
-    side = torch.cuda.Stream(device)
+    side = find_side_stream(device)
     # The first batch may be made of what the stream at work has still to write.
     side.wait_stream(torch.cuda.current_stream(device))
 
@@ -40,6 +41,12 @@ def prefetch(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
             tensor.record_stream(at_work)
         yield batch
         batch, made = following
+
+
+@cache
+def find_side_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream on which batches are made, one a device: memory is kept for each stream apart."""
+    return torch.cuda.Stream(device)
 
 
 class Ahead(Generic[T]):
