@@ -29,7 +29,7 @@ def solve_across(
         return solve_alone(features, predictions, settings)[own]
     steps = plan_steps(n, omega, sharpness)
     shape = n, max(exchange.counts), features.shape[1], c
-    if settings.solver == "auto" and not prefer_own_rows(*shape, steps.products):
+    if settings.solver != "fixed_point" and not prefer_own_rows(*shape, steps.products):
         return solve_alone(features, predictions, settings)[own]
     kind = predictions.dtype
     inner = choose_inner_dtype(kind, features.device.type, omega, sharpness)

@@ -56,7 +56,7 @@ def compute_affinities_precisely(
 ) -> Float[Tensor, "n n"]:
     """All of Â in float64, within about 1e-9 / T_a of its size, by products in the features' type.
 
-    Graphics cards multiply float64 matrices up to 64 times slower than float32. So the features F̂,
+    Many graphics cards multiply float64 matrices far slower than float32. So the features F̂,
     of length 1, are taken apart into H of a few bits each, whose products float32 sums exactly,
     and a remainder L below 2⁻¹²: F̂ F̂ᵀ = H Hᵀ + G + Gᵀ with G = (H + L / 2) Lᵀ.
     """

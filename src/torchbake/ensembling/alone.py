@@ -32,12 +32,18 @@ def solve_alone(
         return _solve_any(features, predictions, settings)
     n, c = predictions.shape
     kind, device = predictions.dtype, predictions.device.type
+    inner = choose_inner_dtype(kind, device, omega, sharpness)
+    if settings.solver == "triton" and inner == kind:
+        from . import fused  # slow to import
+
+        unit, steps = normalise_rows(features), plan_steps(n, omega, sharpness)
+        if fused.suits(unit) and not steps.plain:
+            return fused.solve_fused(unit, predictions, sharpness, steps)
     if settings.solver == "direct" or (
-        settings.solver == "auto" and prefer_direct(n, c, omega, sharpness, device)
+        settings.solver != "fixed_point" and prefer_direct(n, c, omega, sharpness, device)
     ):
         return solve_directly(features, predictions, omega, sharpness)
     steps = plan_steps(n, omega, sharpness)
-    inner = choose_inner_dtype(kind, device, omega, sharpness)
     held = n * n <= HELD
     if held and (steps.plain or inner != kind):
         return _solve_any(features, predictions, settings)

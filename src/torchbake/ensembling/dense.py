@@ -53,7 +53,7 @@ def propagate(
     if omega == 0 or len(predictions) == 1:
         return predictions
     products = count_plain_products(omega)
-    if solver == "auto":
+    if solver in ("auto", "triton"):
         # As many products as for the sharpest affinities, of which as little is known.
         n, c = predictions.shape
         direct = prefer_direct(n, c, omega, 0.0, predictions.device.type)

@@ -8,7 +8,7 @@ import torch
 
 from .precision import needs_float64
 
-Solver = Literal["auto", "fixed_point", "direct"]
+Solver = Literal["auto", "fixed_point", "direct", "triton"]
 
 SOLVERS = get_args(Solver)
 
