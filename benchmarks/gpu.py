@@ -165,7 +165,7 @@ def describe_card(device: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")
     parser.add_argument("--parts", default="", help="only those whose names have this in them")
     parser.add_argument("--seconds", type=float, default=TOTAL, help=f"of all; default: {TOTAL:g}")
