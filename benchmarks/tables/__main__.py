@@ -29,6 +29,7 @@ from benchmarks.tables.comparison import (
 from benchmarks.tables.evidence import as_markdown as evidence_table
 from benchmarks.tables.inference import as_markdown as inference_table
 from benchmarks.tables.keys import as_markdown as key_tables
+from benchmarks.tables.launches import as_markdown as launches_table
 from benchmarks.tables.recipes import as_markdown as recipe_table
 from benchmarks.tables.solvers import SOLVER_TABLES
 from benchmarks.tables.summary import summarise
@@ -232,6 +233,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     "inference": inference_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,
+    "launches": lambda rows: launches_table(_read("launches_before")["rows"], rows),
     "pages": _pages,
     "pipeline": _pipeline,
     "sampling": _sampling,
