@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
-
 LONGEST_NAME = 200
 """Characters; to look for the likes of a longer one takes long, and there is none."""
 

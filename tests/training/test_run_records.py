@@ -9,10 +9,10 @@ import pytest
 import torch
 from benchmarks.measure.torture_config import READERS, draw_run_files, make_run
 from benchmarks.measure.trials import try_to
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from helpers.commands import failing
 from helpers.training_runs import QUIET, recipe
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from torchbake.cli.main import main
 from torchbake.errors import UserError

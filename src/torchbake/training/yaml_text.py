@@ -63,7 +63,7 @@ def read_yaml(text: str) -> Any:
         raise UserError(f"more than {LARGEST:,} characters")
     try:
         _check_size(text)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader, of fewer types)
+        return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         where = "" if error.problem_mark is None else f"{_place(error.problem_mark)}: "
         raise NotYAMLError(f"{where}{error.problem or error.context}") from None

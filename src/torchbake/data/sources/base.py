@@ -5,7 +5,6 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..._shapes import Int, Tensor, UInt8
