@@ -5,7 +5,8 @@ import os
 import pytest
 import torch
 from helpers.browser import browser, opened_page  # noqa: F401 (fixtures)
-from jaxtyping import config, install_import_hook
+from helpers.checking import checks_off
+from jaxtyping import install_import_hook
 
 install_import_hook("torchbake", "beartype.beartype")
 
@@ -23,9 +24,8 @@ def own_cache(tmp_path_factory):
 @pytest.fixture
 def unchecked():
     """Leaves the checking of arguments to torchbake itself, as users have it."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
+    with checks_off():
+        yield
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from helpers.processes import run_python
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = ("", ".models", ".losses", ".ensembling", ".sampling", ".methods", ".data", ".training")
+PUBLIC += (".inference",)
 
 
 def read(name):

@@ -14,7 +14,7 @@ from benchmarks.measure.ensembling import clustered, side_by_side
 from benchmarks.measure.provenance import write_results
 
 from torchbake import bake_targets
-from torchbake.ensembling.plan import plan_paying_steps, plan_steps
+from torchbake.ensembling.plan import plan_steps, prefer_direct
 
 
 def main() -> None:
@@ -37,8 +37,8 @@ def main() -> None:
                     clustered(n, 512, c, options.device),
                     options.repeats,
                 )
-                steps = plan_paying_steps(n, c, 0.5, sharpness, options.device)
-                picked = "fixed_point" if steps else "direct"
+                direct = prefer_direct(n, c, 0.5, sharpness, options.device)
+                picked = "direct" if direct else "fixed_point"
                 rows.append(
                     {
                         "affinity_temperature": sharpness,

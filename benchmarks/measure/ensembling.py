@@ -1,6 +1,8 @@
 """BAKE's target and its loss: the published formulation beside ours.
 
     uv run python -m benchmarks.measure.ensembling
+    uv run python -m benchmarks.measure.ensembling --name ensembling_cpu \\
+        --n 32 128 512 2048 --sizes 512x100 --compiled-up-to 0        # a minute
 
 Features like a trained network's: classes in groups of four, clustered, behind a ReLU. The
 formulations take turns within one process; times are medians. "target" is Q alone; "loss" is all
@@ -25,13 +27,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from torchbake import bake_targets
-from torchbake.ensembling.plan import plan_paying_steps
+from torchbake.ensembling.plan import prefer_direct
 from torchbake.ensembling.settings import TargetSettings
 from torchbake.ensembling.targets import start_targets
 from torchbake.losses.known_gradient import self_distillation_loss
 
 OMEGA, TEMPERATURE = 0.5, 4.0
-SIZES = [(512, 100), (2048, 1000), (2048, 21843)]
 Batch = tuple[Tensor, Tensor]
 
 
@@ -65,6 +66,8 @@ LOSSES: dict[str, Callable[..., Tensor]] = {"published": published_loss, "ours":
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, nargs="+", default=[128, 512, 2048, 8192])
+    parser.add_argument("--sizes", nargs="+", default=["512x100", "2048x1000", "2048x21843"])
+    parser.add_argument("--name", default="ensembling", help="of the file in results/")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=15, help="fewer where one takes seconds")
     parser.add_argument("--compiled-up-to", type=int, default=2048, help="largest N compiled")
@@ -75,7 +78,8 @@ def main() -> None:
         return
     rows = []
     for n in options.n:
-        for d, c in SIZES:
+        for size in options.sizes:
+            d, c = map(int, size.split("x"))
             row = _row(n, d, c, options)
             rows.append(row)
             target, loss = row["target_seconds"], row["loss_seconds"]
@@ -85,7 +89,7 @@ def main() -> None:
                 f"(published {row['error']['published']:.0e})  {row['solver']}",
                 flush=True,
             )
-    write_results("ensembling", rows)
+    write_results(options.name, rows)
 
 
 def _row(n: int, d: int, c: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -104,9 +108,7 @@ def _row(n: int, d: int, c: int, options: argparse.Namespace) -> dict[str, Any]:
         "n": n,
         "d": d,
         "c": c,
-        "solver": "fixed point"
-        if plan_paying_steps(n, c, OMEGA, 1.0, options.device)
-        else "direct",
+        "solver": "direct" if prefer_direct(n, c, OMEGA, 1.0, options.device) else "fixed point",
         "target_seconds": side_by_side(TARGETS, batch, options.repeats),
         "loss_seconds": side_by_side(losses, batch, options.repeats),
         "loss_bytes": {name: _peak(name, n, d, c, options.device) for name in LOSSES},

@@ -68,9 +68,8 @@ def predicted_cost(ranks: int, n: int, d: int, c: int) -> dict[str, Any]:
         "d": d,
         "c": c,
         "products": products,
-        "messages": 0 if ranks == 1 else products + 2,
-        # Features and predictions once, then what is left of the targets after each step but the
-        # last, and one sum.
+        "messages": 0 if ranks == 1 else products + 1,
+        # Features and predictions once, then the targets after each product but the last.
         "bytes_received": (everyone - n) * 4 * (d + products * c),
         "flops": 2 * n * everyone * (d + products * c),
         # Of a rank that gathers all, and inverts the matrix of all.

@@ -22,7 +22,7 @@ from torchbake import bake_targets
 from torchbake.ensembling.affinity import AffinityRows, normalise_rows
 from torchbake.ensembling.plan import TOLERANCE, plan_steps
 from torchbake.ensembling.precision import needs_float64
-from torchbake.ensembling.solvers import solve_fixed_point
+from torchbake.ensembling.solvers import solve_by_polynomial
 
 BITS = {"TF32": 10, "bfloat16": 7}  # of the operands' fraction
 
@@ -51,7 +51,7 @@ def _errors(n: int, omega: float, affinity_temperature: float) -> dict[str, Any]
         "omega": omega,
         "affinity_temperature": affinity_temperature,
         "products": steps.products,
-        "chebyshev": steps.radius > 0,
+        "chebyshev": not steps.plain,
         "bound": TOLERANCE,
         "float64": needs_float64(omega, affinity_temperature),
     }
@@ -99,20 +99,27 @@ def _iterated(
     bits: int | None = None,
     all_products: bool = False,
 ) -> Tensor:
-    """The fixed point, in the inputs' type, products with operands of so many bits."""
+    """By the polynomial, in the inputs' type, products with operands of so many bits."""
     steps = plan_steps(len(logits), omega, affinity_temperature)
     predictions = (logits / 4).softmax(dim=1)
     unit = _rounded(normalise_rows(features), bits)
-    rows = AffinityRows(unit, slice(0, len(unit)), affinity_temperature)
-    if all_products and rows.held is not None:
-        rows.held = _rounded(rows.held, bits)
+    kind = _NarrowRows if all_products else AffinityRows
+    rows = kind(unit, slice(0, len(unit)), affinity_temperature, steps.shift)
+    if isinstance(rows, _NarrowRows):
+        rows.narrow(bits)
+    return solve_by_polynomial(rows, predictions, steps)
 
-    def multiply(x: Tensor) -> Tensor:
-        return rows.multiply(_rounded(x, bits) if all_products else x)
 
-    others = multiply(predictions)
-    mean = rows.sums.T @ predictions / rows.sums.sum() if steps.radius else None
-    return solve_fixed_point(multiply, predictions, others, mean, omega, steps)
+class _NarrowRows(AffinityRows):
+    """Rows whose products have operands of so many bits."""
+
+    def narrow(self, bits: int | None) -> None:
+        self.bits = bits
+        assert self.held is not None
+        self.held = _rounded(self.held, bits)
+
+    def add_product(self, x: Tensor, scale: float, y: Tensor, factor: float = 1.0) -> Tensor:
+        return super().add_product(x, scale, _rounded(y, self.bits), factor)
 
 
 def _rounded(values: Tensor, bits: int | None) -> Tensor:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables.audit import as_markdown as audit_table
+from benchmarks.tables.calibration import of_methods, of_sizes
+from benchmarks.tables.check import as_markdown as check_table
 from benchmarks.tables.comparison import (
     COMPARISONS,
     STUDIES,
@@ -25,6 +27,7 @@ from benchmarks.tables.comparison import (
     whole,
 )
 from benchmarks.tables.evidence import as_markdown as evidence_table
+from benchmarks.tables.inference import as_markdown as inference_table
 from benchmarks.tables.keys import as_markdown as key_tables
 from benchmarks.tables.recipes import as_markdown as recipe_table
 from benchmarks.tables.solvers import SOLVER_TABLES
@@ -223,12 +226,16 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     **dict.fromkeys(COMPARISONS, whole),
     **dict.fromkeys(STUDIES, of_study),
     "audit": audit_table,
+    "calibration": of_methods,
+    "check": check_table,
     "costs": recipe_table,
+    "inference": inference_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,
     "pages": _pages,
     "pipeline": _pipeline,
     "sampling": _sampling,
+    "temperature": of_sizes,
     "throughput": _throughput,
     "training": _training,
     "training_preact_resnet18": _training,

@@ -150,6 +150,7 @@ def _ranks_predicted(rows: Rows) -> str:
 SOLVER_TABLES: dict[str, Callable[[Rows], str]] = {
     "auto": _auto,
     "ensembling": _ensembling,
+    "ensembling_cpu": _ensembling,
     "overhead": _overhead,
     "passes": _passes,
     "precision": _precision,

@@ -7,16 +7,16 @@ line's help do not wait for torch.
 from typing import TYPE_CHECKING
 
 from ._lazy import export_lazily
+from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .ensembling.dense import affinities as affinities
     from .ensembling.dense import propagate as propagate
     from .ensembling.targets import bake_targets as bake_targets
+    from .inference.load import load as load
     from .losses.bake import BAKELoss as BAKELoss
     from .losses.distillation import distillation_loss as distillation_loss
     from .sampling.class_groups import ClassGroupedBatchSampler as ClassGroupedBatchSampler
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "BAKELoss": "losses.bake",
@@ -24,6 +24,7 @@ _HOMES = {
     "affinities": "ensembling.dense",
     "bake_targets": "ensembling.targets",
     "distillation_loss": "losses.distillation",
+    "load": "inference.load",
     "propagate": "ensembling.dense",
 }
 __getattr__, _names = export_lazily(__name__, _HOMES)

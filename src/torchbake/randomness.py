@@ -30,9 +30,9 @@ def draw_uniform(
     Row r depends on the key, images[r] and views[r] alone, not on the rest of the batch: the
     numbers are a hash (two rounds of a 32-bit integer finaliser) of these and the column.
     """
-    start = torch.tensor(derive_seed(*key), device=images.device)
+    start = derive_seed(*key)  # as a number: a tensor of it would be a copy from the host
     columns = torch.arange(1, count + 1, device=images.device)
-    state = _mix(_mix(start ^ (images & 0xFFFFFFFF)) ^ (views & 0xFFFFFFFF))
+    state = _mix(_mix((images & 0xFFFFFFFF) ^ start) ^ (views & 0xFFFFFFFF))
     bits = _mix(_mix(state[:, None] ^ _mix(columns)[None, :]))
     return (bits >> 8).to(torch.float32) / (1 << 24)
 

@@ -65,3 +65,24 @@ Rate = Annotated[float, Ge(0), Lt(1), _Finite, _Float, _IsNumber]
 """[0, 1), such as ω, momentum or a share of images that may not be all of them."""
 PositiveRate = Annotated[float, Gt(0), Lt(1), _Finite, _Float, _IsNumber]
 """(0, 1), such as the decay of an average."""
+Angle = Annotated[float, Ge(0), Le(180), _Finite, _Float, _IsNumber]
+"""Degrees."""
+Magnitude = Annotated[int, Ge(0), Le(30), _IsNumber]
+"""Of RandAugment."""
+
+
+def _check_holdout(value: Any) -> Any:
+    """One message, where a union's members would give one each."""
+    if value is None or isinstance(value, bool):
+        return value or None
+    rate = isinstance(value, float) and 0 < value < 1
+    if not rate and not (isinstance(value, str) and value):
+        raise PydanticCustomError(
+            "holdout",
+            "Input should be a fraction above 0 and below 1, true, or the name of a split",
+        )
+    return value
+
+
+Holdout = Annotated[PositiveRate | bool | str | None, BeforeValidator(_check_holdout)]
+"""Images to hold out: a fraction of the training images, or a split of the data set."""

@@ -139,6 +139,12 @@ def test_report_of_one_run_holds_its_figures(runs, tmp_path, capsys):
         assert title in page
     assert not re.search(r"(src|href)=.https?:", page)
     assert re.search(r'"omega": 0\.5', page)
+    found = re.search(r'id="confusion-data">(.*?)</script>', page)[1]
+    cells = json.loads(found)["cells"]
+    assert sum(images for _, _, images in cells) == 1497
+    right = sum(images for label, guess, images in cells if label == guess)
+    assert 100 * right / 1497 == pytest.approx(result["last"]["top1"], abs=1e-3)
+    assert "Balanced accuracy" in page
 
 
 def test_report_of_several_runs_compares_them(runs, tmp_path, monkeypatch, capsys):
@@ -186,8 +192,8 @@ def test_what_cannot_be_had_is_left_out_and_told(runs, tmp_path):
     shutil.copytree(runs / "bake-0", weightless)
     (weightless / "model.safetensors").write_bytes(struct.pack("<Q", 3) + b"{}x")
     (told,) = write_report([RunFolder(weightless)], tmp_path / "c.html", QUIET)
-    assert "not the weights of small_cnn" in told
-    assert "not the weights of small_cnn" in (tmp_path / "c.html").read_text()
+    assert "not a file of weights" in told
+    assert "not a file of weights" in (tmp_path / "c.html").read_text()
 
 
 def test_the_page_says_what_its_table_is_measured_by(runs, tmp_path):
@@ -263,6 +269,22 @@ def test_page_in_a_browser(tmp_path, opened_page):
         assert page.get_by_role("heading", level=1).inner_text() == "<i>run"
         assert "handwritten" not in page.locator("body").inner_text()  # the digits' description
         assert page.locator("img, i, b").count() == 0
+        matrix = page.get_by_role("application", name="Confusion matrix of 2 classes")
+        box = matrix.bounding_box()
+        told = set()
+        for x, y in ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)):
+            matrix.hover(position={"x": x * box["width"], "y": y * box["height"]})
+            told.add(page.locator("#confusion-cell").inner_text())
+        assert len(told) == 4
+        counts = [int(line.split()[0]) for line in told]
+        assert sum(counts) == 24
+        assert all(f"“{name}”" in " ".join(told) for name in names)
+        last = page.locator("#confusion-cell").inner_text()
+        matrix.press("ArrowLeft")
+        assert page.locator("#confusion-cell").inner_text() in told - {last}
+        page.keyboard.press("Shift+Tab")
+        page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+        page.evaluate("document.body.tabIndex = -1; document.body.focus()")
         assert without_picture(page) == 0
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.textContent") == "Figures"

@@ -33,7 +33,7 @@ def test_trains_beside_its_baseline_at_equal_images(tmp_path, monkeypatch, capsy
 
     main(["evaluate", "runs/digits-bake-seed3"])
     figures = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    assert figures.keys() == {"top1", "top5", "nll", "ece"}
+    assert figures.keys() == {"top1", "top5", "nll", "ece", "nll_scaled", "ece_scaled"}
     assert f"{float(figures['top1']):.2f}" == rows[0][2]
     assert "no model_ema.safetensors" in failing(
         capsys, "evaluate", "runs/digits-bake-seed3", "--ema"
@@ -53,6 +53,7 @@ def test_lists_names_one_a_line(capsys):
         "cifar10",
         "cifar100",
         "imagefolder:PATH",
+        "table:FILE",
         "parquet:GLOB",
         "hf:NAME",
     ]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchbake import affinities, bake_targets, propagate
-from torchbake.ensembling import affinity
+from torchbake.ensembling import affinity, alone
 
 
 @pytest.mark.parametrize("omega", [0.0, 0.5, 0.9, 0.99])
@@ -65,14 +65,15 @@ def test_larger_batches_agree_too(n, classes, setting, solver):
 def test_a_matrix_too_large_to_hold_is_made_in_blocks(monkeypatch, affinity_temperature):
     logits, features, _ = clustered(100)
     setting = {"affinity_temperature": affinity_temperature}
-    made, weights = [], affinity.weigh_pairs
+    made, score = [], affinity.score_pairs
 
     def watched(rows, *arguments):
         made.append(len(rows))
-        return weights(rows, *arguments)
+        return score(rows, *arguments)
 
-    monkeypatch.setattr(affinity, "HELD", 30 * 100)
-    monkeypatch.setattr(affinity, "weigh_pairs", watched)
+    for module in (affinity, alone):
+        monkeypatch.setattr(module, "HELD", 30 * 100)
+    monkeypatch.setattr(affinity, "score_pairs", watched)
     targets = bake_targets(logits, features, solver="fixed_point", **setting)
     expected = reference_targets(logits, features, **setting)
     torch.testing.assert_close(targets.double(), expected, rtol=0, atol=1e-6)

@@ -87,8 +87,7 @@ def test_targets_and_losses_equal_those_of_one_process(tmp_path, counts):
 
 
 def test_ranks_exchange_after_each_product_only_where_there_are_many_images():
-    for device in ("cpu", "cuda"):
-        assert not prefer_own_rows(256, 128, 512, 100, 8, device)
-        assert prefer_own_rows(64 * 256, 256, 2048, 1000, 8, device)
-        assert not prefer_own_rows(32 * 256, 256, 2048, 1000, 10**5, device)
-        assert prefer_own_rows(128 * 256, 256, 2048, 1000, 10**5, device)  # too large to hold
+    assert not prefer_own_rows(256, 128, 512, 100, 8)
+    assert prefer_own_rows(64 * 256, 256, 2048, 1000, 8)
+    assert not prefer_own_rows(32 * 256, 256, 2048, 1000, 10**5)
+    assert prefer_own_rows(128 * 256, 256, 2048, 1000, 10**5)  # too large to hold

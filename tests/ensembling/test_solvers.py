@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from torchbake.ensembling.affinity import AffinityRows, normalise_rows
-from torchbake.ensembling.plan import HELD, TOLERANCE, plan_paying_steps, plan_steps
-from torchbake.ensembling.solvers import solve_fixed_point
+from torchbake.ensembling.plan import HELD, TOLERANCE, plan_steps, prefer_direct
+from torchbake.ensembling.solvers import solve_by_polynomial, solve_by_series, solve_by_shares
 
 
 @pytest.mark.parametrize("affinity_temperature", [0.02, 0.25, 0.5, 1.0, 3.0])
@@ -22,22 +22,36 @@ def test_planned_steps_are_enough_whatever_the_features(n, affinity_temperature)
                 features[-1] = 0
             for omega in (0.1, 0.3, 0.5, 0.9, 0.99):
                 for predictions in (by_cluster, alternating):
-                    found, exact = _both(features, predictions, omega, affinity_temperature)
-                    assert (found - exact).abs().max() <= TOLERANCE
+                    for found, exact in _solved(features, predictions, omega, affinity_temperature):
+                        assert (found - exact).abs().max() <= TOLERANCE
 
 
-def _both(features, predictions, omega, affinity_temperature):
+def _solved(features, predictions, omega, affinity_temperature):
     n = len(features)
-    rows = AffinityRows(normalise_rows(features), slice(0, n), affinity_temperature)
     steps = plan_steps(n, omega, affinity_temperature)
-    mean = rows.sums.T @ predictions / rows.sums.sum() if steps.radius else None
-    others = rows.multiply(predictions)
-    found = solve_fixed_point(rows.multiply, predictions, others, mean, omega, steps)
-    system = torch.eye(n, dtype=torch.float64) - omega * rows.held / rows.sums
-    return found, (1 - omega) * torch.linalg.solve(system, predictions)
+    unit, everything = normalise_rows(features), slice(0, n)
+    rows = AffinityRows(unit, everything, affinity_temperature, steps.shift)
+    affinity = AffinityRows(unit, everything, affinity_temperature).held
+    system = torch.eye(n, dtype=torch.float64) - omega * affinity
+    exact = (1 - omega) * torch.linalg.solve(system, predictions)
+    yield solve_by_polynomial(rows, predictions, steps), exact
+    yield solve_by_shares(rows.held, predictions, steps), exact
+    yield solve_by_series(affinity, predictions, omega, omega), exact
 
 
-def test_a_matrix_too_large_to_hold_is_not_factorised_unasked():
+def test_a_polynomial_leaves_what_is_the_same_for_all_as_it_is():
+    for omega in (0.1, 0.5, 0.9):
+        for affinity_temperature in (0.1, 0.25, 1.0):
+            steps = plan_steps(128, omega, affinity_temperature)
+            at = 1 - steps.shift
+            value = sum(c * at**power for power, c in enumerate(steps.coefficients))
+            assert value == pytest.approx(1, abs=1e-9)
+
+
+def test_factorisations_are_for_cpus_and_for_matrices_that_can_be_held():
     n = int(HELD**0.5)
-    assert plan_paying_steps(n, 10_000, 0.5, 1.0, "cpu") is None
-    assert plan_paying_steps(n + 1, 10_000, 0.5, 1.0, "cpu") == plan_steps(n + 1, 0.5, 1.0)
+    assert prefer_direct(n, 10_000, 0.5, 1.0, "cpu")
+    assert not prefer_direct(n, 100, 0.5, 1.0, "cpu")
+    assert not prefer_direct(n + 1, 10_000, 0.5, 1.0, "cpu")
+    assert prefer_direct(128, 100, 0.5, 1.0, "cpu")
+    assert not prefer_direct(128, 100, 0.99, 0.02, "cuda")

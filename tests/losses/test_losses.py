@@ -83,6 +83,48 @@ def test_compiles_as_one_graph_with_the_same_gradient(tmp_path):
     )
 
 
+def test_compiles_itself_with_the_same_values_and_gradients(tmp_path):
+    run_python(
+        f"""
+        import copy, pickle, sys
+        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+        import torch
+        from helpers.reference import clustered
+        from torch._dynamo.utils import counters
+        from torchbake import BAKELoss
+
+        def results(criterion, labels_of=lambda labels: labels, **schedule):
+            logits, features, labels = clustered(32)
+            logits.requires_grad_()
+            terms = criterion.terms(logits, labels_of(labels), features, **schedule)
+            loss = terms["cross_entropy"] + terms["distillation"]
+            return *terms.values(), torch.autograd.grad(loss, logits)[0]
+
+        compiled, plain = BAKELoss(weight=0.7, compile=True), BAKELoss(weight=0.7)
+        torch.testing.assert_close(results(compiled), results(plain))
+        graphs = counters["stats"]["unique_graphs"]
+        assert graphs == 1
+        for copied in (copy.deepcopy(compiled), pickle.loads(pickle.dumps(compiled))):
+            torch.testing.assert_close(results(copied), results(plain))
+        assert counters["stats"]["unique_graphs"] == graphs  # and the copies had the same
+        for now in ((0.5, 0.1), (0.3, 0.4), (0.2, 0.05)):
+            schedule = dict(zip(("omega", "affinity_temperature"), now))
+            torch.testing.assert_close(results(compiled, **schedule), results(plain, **schedule))
+        assert counters["stats"]["unique_graphs"] == graphs + 1  # for the whole schedule
+        assert not counters["graph_break"]
+
+        logits, features, labels = clustered(32)
+        try:
+            compiled(logits, labels + 100, features)
+        except ValueError as error:
+            assert "only 10 columns" in str(error)
+        else:
+            raise AssertionError("class numbers that are none")
+        """,
+        tmp_path,
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_computes_the_loss_in_float32(dtype):
     logits, features, labels = clustered(64)

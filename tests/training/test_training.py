@@ -226,10 +226,12 @@ def test_figures_of_two_ranks_are_those_of_the_saved_model(tmp_path):
     """With batch normalisation, whose statistics differ between ranks while they train."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     options = ["--training.epochs", "2", "--training.ema_decay", "0.5", "--out", "run"]
+    options += ["--data.validation", "0.1"]
     run([sys.executable, *launcher, "-m", "torchbake", "train", *options], tmp_path)
     recorded = RunFolder(tmp_path / "run").read_metrics()[-1]
     for prefix, ema in (("", False), ("ema_", True)):
         figures = evaluate_run(tmp_path / "run", ema=ema, console=QUIET)
+        assert "temperature" in figures
         for name, value in figures.items():
             assert recorded[prefix + name] == pytest.approx(value, rel=1e-5)
 

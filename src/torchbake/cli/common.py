@@ -12,7 +12,12 @@ DEFAULT_RECIPE = "digits/bake"
 def name_run(recipe: str, seed: int | None = None) -> str:
     """The name of a run folder: a recipe's name, or that of its file, and the seed if given."""
     path = Path(recipe)
-    name = path.stem if path.suffix in (".yaml", ".yml") else recipe.replace("/", "-")
+    if path.suffix in (".yaml", ".yml"):
+        name = path.stem
+    elif path.exists():
+        name = path.resolve().stem  # of photos
+    else:
+        name = recipe.strip("/").replace("/", "-").replace(":", "-")
     return name if seed is None else f"{name}-seed{seed}"
 
 
@@ -56,12 +61,12 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_file(path: Path) -> Path:
-    """The path of a page; UserError if it is a folder, or its folder cannot be written to."""
+def check_file(path: Path, option: str = "--out") -> Path:
+    """The path of a file to write; UserError if it is a folder, or nothing can be written there."""
     from ..training.files import check_writable
 
     if path.is_dir():
-        raise UserError(f"--out: {path} is a folder; expected a file's name")
+        raise UserError(f"{option}: {path} is a folder; expected a file's name")
     check_writable(path.parent)
     return path
 

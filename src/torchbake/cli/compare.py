@@ -53,7 +53,11 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         help="also compare runs that saw different numbers of images, and mark them (default: no)",
     )
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="number of runs at a time (default: 1)"
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of runs at a time, spread over the GPUs (default: 1)",
     )
     parser.add_argument(
         "--out",

@@ -9,11 +9,43 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..errors import Stopped, UserError
-from . import audit, compare, evaluate, inspect, list_names, pack, prepare, profile, report, train
+from . import (
+    audit,
+    check,
+    compare,
+    demo,
+    evaluate,
+    export,
+    inspect,
+    list_names,
+    pack,
+    predict,
+    prepare,
+    profile,
+    push,
+    report,
+    train,
+)
 
-COMMANDS = (train, compare, evaluate, report, inspect, audit, profile, prepare, pack, list_names)
+COMMANDS = (
+    train,
+    compare,
+    evaluate,
+    predict,
+    export,
+    push,
+    demo,
+    report,
+    inspect,
+    audit,
+    check,
+    profile,
+    prepare,
+    pack,
+    list_names,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,6 +79,15 @@ def _run(given: list[str]) -> tuple[str, int]:
         return f"torchbake: {stop}", 130
     except KeyboardInterrupt:
         return "torchbake: stopped", 130
+    except RuntimeError as error:
+        from ..training.memory import is_out_of_memory, shorten
+
+        if not is_out_of_memory(error):
+            raise
+        return (
+            "torchbake: error: out of memory on the device: smaller batches take less, and "
+            f"--training.device or --device takes another ({shorten(error)})"
+        ), 2
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has had enough
     except OSError as error:

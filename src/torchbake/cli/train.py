@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
 
 
+SHORT_FORMS = {
+    "--device": ("training.device", "NAME"),
+    "--batch-size": ("training.batch_size", "N"),
+    "--epochs": ("training.epochs", "N"),
+    "--lr": ("optimizer.lr", "RATE"),
+}
+"""Options that stand for keys of a recipe, and what to call their values."""
+
+
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "train",
@@ -27,13 +36,32 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "recipe",
         nargs="?",
-        metavar="RECIPE",
-        help=f"name of a shipped recipe, or a YAML file (default: {DEFAULT_RECIPE})",
+        metavar="RECIPE | PATH",
+        help="name of a shipped recipe, a YAML file, or photos of yours: a folder, or a CSV, TSV "
+        f"or JSONL table of their paths and classes (default: {DEFAULT_RECIPE})",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE)")
-    parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: the recipe's)")
     parser.add_argument(
-        "--resume", action="store_true", help="continue from the last checkpoint (default: no)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="run folder (default: runs/RECIPE, or runs/ and the name of PATH)",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: the recipe's)")
+    for option, (key, metavar) in SHORT_FORMS.items():
+        parser.add_argument(
+            option, metavar=metavar, help=f"short for --{key} (default: the recipe's)"
+        )
+    parser.add_argument(
+        "--init-from",
+        type=Path,
+        metavar="RUN",
+        help="start from the network and the weights of a finished run (default: no)",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue from the last checkpoint; a finished run may have more --epochs "
+        "(default: no)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an existing run folder (default: no)"
@@ -63,7 +91,11 @@ def run(options: argparse.Namespace) -> None:
     if options.recipe is None and options.resume and options.out is not None:
         options.recipe = str(options.out / "recipe.yaml")
     name = options.recipe or DEFAULT_RECIPE
-    overrides = list(options.overrides)
+    out = options.out or Path("runs") / name_run(name, options.seed)
+    overrides = [*_read_short_forms(options), *options.overrides]
+    if options.init_from is not None:
+        overrides = [*_start_from(options.init_from, overrides), *overrides]
+    name, overrides = _find_photos(name, overrides, out, options)
     if options.help_recipe:
         print_recipe_help(load_recipe(name, overrides).method["name"])
         return
@@ -73,7 +105,6 @@ def run(options: argparse.Namespace) -> None:
         _print_recipe(name, overrides)
         return
     recipe = load_recipe(name, overrides)
-    out = options.out or Path("runs") / name_run(name, options.seed)
     runs = [(out, recipe)]
     if options.baseline is not None:
         other = load_recipe(name, [*overrides, ("method", options.baseline)])
@@ -82,11 +113,90 @@ def run(options: argparse.Namespace) -> None:
                 "--baseline: compares on equal images, of which an epoch of anchors has more with "
                 "partners; use --training.epoch images"
             )
+        if recipe.training.patience is not None:
+            raise UserError(
+                "--baseline: compares on equal images, which training.patience does not leave equal"
+            )
         if other.method["name"] == recipe.method["name"]:
             raise UserError(f"--baseline: the run itself uses {other.method['name']}")
         beside = f"{out.name}-{other.method['name'].replace(':', ',')}"
         runs.append((out.with_name(beside), other))
     _train_all(runs, resume=options.resume, overwrite=options.overwrite)
+
+
+def _read_short_forms(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """The keys that short options give.
+
+    Raises:
+        UserError: the key itself is given, too.
+    """
+    given = {key for key, _ in options.overrides}
+    found = []
+    for option, (key, _) in SHORT_FORMS.items():
+        value = getattr(options, option.removeprefix("--").replace("-", "_"))
+        if value is not None:
+            if key in given:
+                raise UserError(f"{option}: is short for --{key}, which is given, too")
+            found.append((key, value))
+    return found
+
+
+def _start_from(folder: Path, overrides: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The keys by which a run starts from another one's network and weights."""
+    from dataclasses import fields
+
+    import yaml
+
+    from ..recipe import ModelRecipe
+    from ..training.run_folder import RunFolder
+
+    given = {key for key, _ in overrides}
+    for key in ("model.weights", "model.pretrained"):
+        if key in given:
+            raise UserError(f"--init-from: gives the weights, leave out --{key}")
+    run = RunFolder(folder)
+    recipe = run.read_recipe()
+    if not run.weights.is_file():
+        raise UserError(f"{folder}: there is no {run.weights.name} yet; finish it first")
+    found = [("model.weights", str(run.weights)), ("model.pretrained", "false")]
+    for field in fields(ModelRecipe):
+        value = getattr(recipe.model, field.name)
+        key = "model" if field.name == "name" else f"model.{field.name}"
+        if field.name not in ("weights", "pretrained", "freeze") and not {key, "model"} & given:
+            found.append((key, yaml.safe_dump(value, default_flow_style=True)))
+    return found
+
+
+def _find_photos(
+    name: str, overrides: list[tuple[str, str]], out: Path, options: argparse.Namespace
+) -> tuple[str, list[tuple[str, str]]]:
+    """The recipe and its keys for photos, if the name is where they are; else what was given."""
+    from ..training.named_recipes import find_named
+
+    path = Path(name).expanduser()
+    if name in find_named() or path.suffix in (".yaml", ".yml"):
+        return name, overrides
+    if (path / "recipe.yaml").is_file():
+        raise UserError(f"{path} is a run folder: continue it with --resume --out {path}")
+    if options.resume and (out / "recipe.yaml").is_file():
+        return str(out / "recipe.yaml"), overrides  # what was chosen when it began
+    if not (path.exists() or ":" in name):
+        return name, overrides
+    from ..training.photos import name_data, plan_training
+
+    data_name = name_data(name)
+    if data_name is None:
+        if path.exists():
+            raise UserError(
+                f"{path}: expected a folder, a table (.csv, .tsv, .jsonl), Parquet or a recipe "
+                "(.yaml)"
+            )
+        return name, overrides
+    plan = plan_training(data_name, overrides)
+    if os.environ.get("RANK", "0") == "0" and not options.print_recipe:
+        for line in plan.lines:
+            print(line.encode("utf-8", "replace").decode())
+    return plan.recipe, plan.overrides
 
 
 def _print_recipe(name: str, overrides: list[tuple[str, str]]) -> None:

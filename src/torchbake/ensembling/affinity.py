@@ -1,18 +1,22 @@
-"""The affinities Â between images, whole or as a matrix K and its row sums: Â = K / sums.
+"""The affinities Â between images: all of them, exactly, or only some of the rows.
 
 `AffinityRows` has only some of the rows where the others belong to another process. It holds them
-only where they fit: a K of more than HELD entries is made anew, some rows at a time, for each
+only where they fit: an Â of more than HELD entries is made anew, some rows at a time, for each
 product.
 """
 
 import torch
 
 from .._shapes import Float, Tensor
-from .plan import HELD, SYMMETRIC_FROM
+from .plan import HELD
 
 # Each pair of images is compared once, not twice, where the product is large enough for that to
-# save time; in blocks of at least so many rows.
+# save time on a CPU; in blocks of at least so many rows.
 _BLOCK = 512
+
+# Numbers of this many bits after the point, and none before it, have products that float32 sums
+# without an error, where the sum is below 4. TF32 holds them, too.
+_EXACT_BITS = 11
 
 
 def normalise_rows(features: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -24,85 +28,119 @@ def score_pairs(
     rows: Float[Tensor, "r d"],
     columns: Float[Tensor, "n d"],
     first: int,
-    temperature: float,
+    temperature: "float | Tensor",
     out: Tensor | None = None,
 ) -> Float[Tensor, "r n"]:
     """S / T_a, minus infinity where a row meets itself: rows[i] is columns[first + i]."""
-    nothing = rows.new_empty(())  # not read, beta being zero
-    scaled = torch.addmm(nothing, rows, columns.T, beta=0, alpha=1 / temperature, out=out)
+    if isinstance(temperature, Tensor):
+        scaled = (rows @ columns.T) / temperature
+    elif temperature == 1:
+        scaled = torch.mm(rows, columns.T, out=out)
+    else:
+        nothing = rows.new_empty(())  # not read, beta being zero
+        scaled = torch.addmm(nothing, rows, columns.T, beta=0, alpha=1 / temperature, out=out)
     scaled.diagonal(first).fill_(-torch.inf)
     return scaled
 
 
-def compute_affinities(unit: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, "n n"]:
+def compute_affinities(
+    unit: Float[Tensor, "n d"], temperature: "float | Tensor"
+) -> Float[Tensor, "n n"]:
     """All of Â, from features of length 1 of n ≥ 2 images. Gradients flow through it."""
     return score_pairs(unit, unit, 0, temperature).softmax(dim=1)
 
 
-def weigh_pairs(
-    rows: Float[Tensor, "r d"], columns: Float[Tensor, "n d"], first: int, temperature: float
-) -> Float[Tensor, "r n"]:
-    """exp(S / T_a), zero where a row meets itself.
+@torch.no_grad()
+def compute_affinities_precisely(
+    features: Float[Tensor, "n d"], temperature: "float | Tensor"
+) -> Float[Tensor, "n n"]:
+    """All of Â in float64, within about 1e-9 / T_a of its size, by products in the features' type.
 
-    Sharp ones (T_a < SYMMETRIC_FROM) have each row divided by its largest.
+    Graphics cards multiply float64 matrices up to 64 times slower than float32. So the features F̂,
+    of length 1, are taken apart into H of a few bits each, whose products float32 sums exactly,
+    and a remainder L below 2⁻¹²: F̂ F̂ᵀ = H Hᵀ + G + Gᵀ with G = (H + L / 2) Lᵀ.
     """
-    scaled = score_pairs(rows, columns, first, temperature)
-    if temperature < SYMMETRIC_FROM:
-        scaled.sub_(scaled.amax(dim=1, keepdim=True))
-    return scaled.exp_()
+    unit = normalise_rows(features.double())
+    if features.dtype == torch.float64:
+        return compute_affinities(unit, temperature)
+    coarse = (unit * 2**_EXACT_BITS).round_() / 2**_EXACT_BITS
+    fine = (unit - coarse).to(features.dtype)
+    coarse = coarse.to(features.dtype)
+    cross = ((coarse + 0.5 * fine) @ fine.T).double()
+    scores = (cross + cross.T).add_(coarse @ coarse.T).div_(temperature)
+    scores.diagonal().fill_(-torch.inf)
+    return scores.softmax(dim=1)
 
 
-def weigh_symmetrically(unit: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, "n n"]:
-    """All of K by little more than half of the multiplications, where it is symmetric."""
+def score_all(unit: Float[Tensor, "n d"], temperature: float) -> Float[Tensor, "n n"]:
+    """`score_pairs` of all, on a CPU by little more than half of the multiplications."""
     n = len(unit)
-    if n <= _BLOCK or temperature < SYMMETRIC_FROM or torch.compiler.is_compiling():
-        return weigh_pairs(unit, unit, 0, temperature)
+    if n <= _BLOCK or unit.device.type != "cpu" or torch.compiler.is_compiling():
+        return score_pairs(unit, unit, 0, temperature)
     whole = unit.new_empty(n, n)
     block = max(_BLOCK, -(-n // 16))
     for start in range(0, n, block):
         rows = slice(start, min(start + block, n))
         part = whole[rows, : rows.stop]
-        score_pairs(unit[rows], unit[: rows.stop], start, temperature, out=part).exp_()
+        score_pairs(unit[rows], unit[: rows.stop], start, temperature, out=part)
         whole[:start, rows] = part[:, :start].T
     return whole
 
 
+def soften_rows(scores: Float[Tensor, "r n"]) -> Float[Tensor, "r n"]:
+    """The softmax of each row, in place where there is no room for a second matrix."""
+    if len(scores) <= _BLOCK or scores.device.type != "cpu" or torch.compiler.is_compiling():
+        return scores.softmax(dim=1)
+    for rows in scores.split(_BLOCK):
+        rows.copy_(rows.softmax(dim=1))
+    return scores
+
+
 class AffinityRows:
-    """The rows `own` of Â among all n images, ready to be multiplied.
+    """The rows `own` of Â − shift I among all n images, ready to be multiplied.
 
     Args:
         unit: (n, d) features of all images, of length 1 (or 0).
         own: which of them the rows are of.
         temperature: T_a.
+        shift: subtracted from the diagonal.
     """
 
-    def __init__(self, unit: Float[Tensor, "n d"], own: slice, temperature: float) -> None:
+    def __init__(
+        self, unit: Float[Tensor, "n d"], own: slice, temperature: float, shift: float = 0.0
+    ) -> None:
         self.unit = unit
         self.own = own
         self.temperature = temperature
+        self.shift = shift
         count = own.stop - own.start
-        self.sums = unit.new_empty(count, 1)
         self.block = max(1, min(count, HELD // len(unit)))
         self.held: Tensor | None = None
         if self.block == count:
-            whole = count == len(unit)
-            self.held = weigh_symmetrically(unit, temperature) if whole else self._weights(0, count)
-            self.sums = self.held.sum(dim=1, keepdim=True)
+            self.held = self._make(0, count)
 
-    def _weights(self, start: int, stop: int) -> Tensor:
+    def _make(self, start: int, stop: int) -> Tensor:
         first = self.own.start + start
-        rows = self.unit[first : self.own.start + stop]
-        return weigh_pairs(rows, self.unit, first, self.temperature)
+        if stop - start == len(self.unit):
+            scores = score_all(self.unit, self.temperature)
+        else:
+            rows = self.unit[first : self.own.start + stop]
+            scores = score_pairs(rows, self.unit, first, self.temperature)
+        made = soften_rows(scores)
+        if self.shift:
+            made.diagonal(first).fill_(-self.shift)
+        return made
 
-    def multiply(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "r c"]:
-        """Â X. The sums are known after it, if not before."""
+    def add_product(
+        self, x: Float[Tensor, "r c"], scale: float, y: Float[Tensor, "n c"], factor: float = 1.0
+    ) -> Float[Tensor, "r c"]:
+        """scale X + factor (Â − shift I) Y."""
         if self.held is not None:
-            return (self.held @ x).div_(self.sums)
-        count = len(self.sums)
-        product = x.new_empty(count, x.shape[1])
+            return torch.addmm(x, self.held, y, beta=scale, alpha=factor)
+        count = len(x)
+        result = torch.empty_like(x)
         for start in range(0, count, self.block):
-            rows = slice(start, min(start + self.block, count))
-            made = self._weights(rows.start, rows.stop)
-            self.sums[rows] = made.sum(dim=1, keepdim=True)
-            torch.mm(made, x, out=product[rows])
-        return product.div_(self.sums)
+            stop = min(start + self.block, count)
+            made, part = self._make(start, stop), result[start:stop]
+            torch.addmm(x[start:stop], made, y, beta=scale, alpha=factor, out=part)
+        return result

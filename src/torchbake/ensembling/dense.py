@@ -9,7 +9,8 @@ import torch
 from .._shapes import Float, Tensor
 from .affinity import compute_affinities, normalise_rows
 from .checks import check_omega, check_positive
-from .plan import Solver, check_solver, plan_plain_steps, predict_costs
+from .direct import refuse_capture
+from .plan import Solver, check_solver, count_plain_products, prefer_direct
 from .solvers import solve_lu
 
 
@@ -51,14 +52,16 @@ def propagate(
     check_solver(solver)
     if omega == 0 or len(predictions) == 1:
         return predictions
-    steps = plan_plain_steps(omega).products
+    products = count_plain_products(omega)
     if solver == "auto":
+        # As many products as for the sharpest affinities, of which as little is known.
         n, c = predictions.shape
-        iteration, factorisation = predict_costs(n, c, steps, predictions.device.type)
-        solver = "direct" if factorisation < iteration else "fixed_point"
+        direct = prefer_direct(n, c, omega, 0.0, predictions.device.type)
+        solver = "direct" if direct else "fixed_point"
     if solver == "direct":
+        refuse_capture(predictions.device.type)
         return solve_lu(affinity.clone(), predictions, omega)
     targets = predictions
-    for _ in range(steps):
+    for _ in range(products):
         targets = torch.addmm(predictions, affinity, targets, beta=1 - omega, alpha=omega)
     return targets

@@ -67,7 +67,3 @@ class Exchange:
     def gather(self, rows: Float[Tensor, "r k"]) -> Float[Tensor, "n k"]:
         """Everyone's rows."""
         return self.start_gather(rows)()
-
-    def sum(self, value: Tensor) -> None:
-        """The sum over the ranks, in place."""
-        dist.all_reduce(value, group=self.group)

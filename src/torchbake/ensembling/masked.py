@@ -10,7 +10,9 @@ import torch
 
 from .._shapes import Bool, Float, Int, Tensor
 from .affinity import normalise_rows
+from .plan import count_doublings
 from .precision import choose_inner_dtype, disable_autocast
+from .solvers import sum_series
 
 
 class Lesson(NamedTuple):
@@ -43,9 +45,10 @@ def solve_masked(
     own: Lesson,
     others: Lesson | None,
     *,
-    omega: float,
-    affinity_temperature: float,
+    omega: float | Tensor,
+    affinity_temperature: float | Tensor,
     neighbours: str = "all",
+    omega_at_most: float = 0.99,
 ) -> Float[Tensor, "n c"]:
     """Q = ω (Â Q + B R) + (1 − ω) P (arXiv 2104.13298, section 3, with teachers besides).
 
@@ -56,9 +59,10 @@ def solve_masked(
     Args:
         own: the images that are taught, and teach each other.
         others: images that only teach, or None.
-        omega: ω in [0, 1).
-        affinity_temperature: T_a, above zero.
+        omega: ω in [0, 1), a number or a tensor without dimensions, whose value is not read.
+        affinity_temperature: T_a, above zero, or a tensor likewise.
         neighbours: see `mask_teachers`.
+        omega_at_most: no smaller than an ω that is a tensor.
     """
     kind = own.predictions.dtype
     device = own.predictions.device.type
@@ -79,6 +83,20 @@ def solve_masked(
         known = (1 - share) * predictions
         if others is not None:
             known += share * (affinity[:, n:] @ others.predictions.to(inner))
-        system = torch.eye(n, dtype=inner, device=scores.device) - share * affinity[:, :n]
+        system = share * affinity[:, :n]
+        largest = omega_at_most if isinstance(omega, Tensor) else omega
+        return _solve(system, known, largest).clamp_(min=0).to(kind)
+
+
+def _solve(system: Tensor, known: Tensor, omega: float) -> Tensor:
+    """X = A X + known, where the rows of A ≥ 0 sum to ω at most."""
+    if factorises(system.device.type):
+        identity = torch.eye(len(system), dtype=system.dtype, device=system.device)
         # The system is never singular, so the checks that would wait for the device are left out.
-        return torch.linalg.solve_ex(system, known)[0].clamp_(min=0).to(kind)
+        return torch.linalg.solve_ex(identity - system, known)[0]
+    return sum_series(system, count_doublings(omega)) @ known
+
+
+def factorises(device_type: str) -> bool:
+    """Whether to factorise: on the CPU alone, as CUDA graphs cannot record it."""
+    return device_type == "cpu"

@@ -12,44 +12,104 @@ from collections.abc import Callable
 import torch
 
 from .._shapes import Float, Tensor
-from .plan import Steps
+from .affinity import AffinityRows
+from .plan import Steps, count_doublings, count_plain_products
 
 
-def solve_fixed_point(
-    multiply: Callable[[Tensor], Tensor],
+def solve_by_polynomial(
+    rows: AffinityRows,
     predictions: Float[Tensor, "n c"],
-    others: Float[Tensor, "n c"],
-    mean: "Float[Tensor, '#n c'] | None",
-    omega: float,
     steps: Steps,
-) -> Float[Tensor, "n c"]:
-    """Q by the planned steps.
+    gather: Callable[[Tensor], Tensor] = lambda rows: rows,
+) -> Float[Tensor, "r c"]:
+    """The own rows of Q by Horner's rule: each product is one operation.
 
     Args:
-        multiply: X → Â X, called once a step but the first.
-        predictions: P.
-        others: Â P, the first product; overwritten.
-        mean: πᵀP where the steps have a radius, else None.
+        rows: of Â − shift I, those that are wanted.
+        predictions: P of all images.
+        steps: the polynomial.
+        gather: makes all rows of own rows, where other processes have the rest.
     """
-    if mean is None:
-        targets = predictions.clone()
-        increment = others.sub_(predictions).mul_(omega)
+    *lower, second, highest = steps.coefficients
+    mean, others = _centre(predictions)
+    own = others[rows.own]
+    targets = rows.add_product(own, second, others, highest)
+    for coefficient in reversed(lower):
+        targets = rows.add_product(own, coefficient, gather(targets))
+    return targets.add_(mean).clamp_(min=0)
+
+
+def solve_by_shares(
+    affinity: Float[Tensor, "n n"], predictions: Float[Tensor, "n c"], steps: Steps
+) -> Float[Tensor, "n c"]:
+    """Q where there are more classes than images: by each image's share in every target.
+
+    Args:
+        affinity: Â − shift I.
+        predictions: P.
+        steps: the polynomial.
+    """
+    *lower, second, highest = steps.coefficients
+    identity = torch.eye(len(affinity), dtype=affinity.dtype, device=affinity.device)
+    shares = affinity * highest
+    shares.diagonal().add_(second)
+    for coefficient in reversed(lower):
+        shares = torch.addmm(identity, affinity, shares, beta=coefficient)
+    return _normalise_rows(shares) @ predictions
+
+
+def solve_by_series(
+    affinity: Float[Tensor, "n n"],
+    predictions: Float[Tensor, "n c"],
+    omega: "float | Tensor",
+    omega_at_most: float,
+) -> Float[Tensor, "n c"]:
+    """Q by the power series of ω Â, whatever Â, in the type of P.
+
+    An Â in float64 and a P in float32 ask for more than float32's precision: the solution is
+    corrected once by what is left of the equation, which alone is computed in float64.
+
+    Args:
+        affinity: Â.
+        predictions: P.
+        omega: ω, a number or a tensor ().
+        omega_at_most: no smaller than ω; decides how many terms are summed.
+    """
+    n, c = predictions.shape
+    kind = predictions.dtype
+    system = affinity.to(kind) * omega
+    doublings, products = count_doublings(omega_at_most), count_plain_products(omega_at_most)
+    if 2 * (doublings - 1) * n + c <= products * c:
+        total = sum_series(system, doublings)
+
+        def solve(right: Tensor) -> Tensor:
+            return total @ right
     else:
-        targets = torch.lerp(predictions, mean, omega)
-        residual = others.sub_(mean).mul_(omega * (1 - omega))
-        increment = residual / steps.centre
-    targets.add_(increment)
-    ratio = steps.radius / steps.centre
-    for _ in range(1, steps.products):
-        if mean is None:
-            increment = multiply(increment).mul_(omega)
-        else:
-            # What is left, (1 − ω) P − (I − ω Â) Q, and Chebyshev's three-term recurrence.
-            residual.sub_(increment).add_(multiply(increment), alpha=omega)
-            momentum, ratio = ratio, 1 / (2 * steps.centre / steps.radius - ratio)
-            increment.mul_(momentum * ratio).add_(residual, alpha=2 * ratio / steps.radius)
-        targets.add_(increment)
-    return targets.clamp_(min=0)
+
+        def solve(right: Tensor) -> Tensor:
+            solution = right
+            for _ in range(products):
+                solution = torch.addmm(right, system, solution)
+            return solution
+
+    mean, others = _centre(predictions)
+    right = others * (1 - omega)
+    targets = solve(right)
+    if affinity.dtype != kind:
+        wide = targets.to(affinity.dtype)
+        left = (affinity @ wide).mul_(omega).sub_(wide).add_(right)
+        targets = targets.add_(solve(left.to(kind)))
+    return targets.add_(mean).clamp_(min=0)
+
+
+def sum_series(system: Float[Tensor, "n n"], doublings: int) -> Float[Tensor, "n n"]:
+    """I + A + A² + … of 2^doublings terms, by two products for each doubling but the first."""
+    total = system.clone()
+    total.diagonal().add_(1)
+    for _ in range(doublings - 1):
+        system = system @ system
+        total = torch.addmm(total, system, total)
+    return total
 
 
 def solve_lu(

@@ -1,6 +1,8 @@
 """`BAKELoss`, for your own training loop."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -8,7 +10,7 @@ import torch.distributed as dist
 from torch import nn
 
 from .._shapes import Float, Tensor
-from ..ensembling.checks import check_not_negative
+from ..ensembling.checks import check_not_negative, check_omega, check_positive
 from ..ensembling.inputs import check_group
 from ..ensembling.plan import Solver
 from ..ensembling.settings import TargetSettings
@@ -42,11 +44,14 @@ class BAKELoss(nn.Module):
     Args:
         temperature: T, above zero, for predictions and loss. The paper uses 4.
         omega: ω in [0, 1), the share of the other images in the target. 0.5 in the paper.
-        weight: λ ≥ 0, of the distillation term. 1 in the paper.
+        weight: λ ≥ 0, of the distillation term. 1 in the paper. A tensor's value is not checked.
         affinity_temperature: T_a, above zero. 1 is the paper's; smaller is more local.
         group: a process group whose ranks ensemble together. `torch.distributed.group.WORLD` is
             None, that is each rank alone, until `init_process_group` has been called.
         solver, gather_dtype, equal_counts: see `bake_targets`.
+        compile: compile the loss by itself, whatever the network; on CUDA it is recorded as a
+            graph, so that its many small operations start as one. The first call takes seconds,
+            on a CPU a C++ compiler. Across ranks nothing is compiled.
     """
 
     temperature = _expose_setting("temperature")
@@ -60,22 +65,25 @@ class BAKELoss(nn.Module):
         self,
         temperature: float = 4.0,
         omega: float = 0.5,
-        weight: float = 1.0,
+        weight: float | Tensor = 1.0,
         affinity_temperature: float = 1.0,
         group: "dist.ProcessGroup | None" = None,
         *,
         solver: Solver = "auto",
         gather_dtype: torch.dtype | None = None,
         equal_counts: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
-        check_not_negative("weight", weight)
+        if not isinstance(weight, Tensor):
+            check_not_negative("weight", weight)
         check_group(group)
         self.settings = TargetSettings(
             temperature, omega, affinity_temperature, solver, gather_dtype, equal_counts
         )
         self.weight = weight
         self.group = group
+        self.compiled = compile
 
     def terms(
         self,
@@ -83,26 +91,42 @@ class BAKELoss(nn.Module):
         target: Tensor,
         features: Float[Tensor, "n d"],
         *,
-        omega: float | None = None,
-        affinity_temperature: float | None = None,
+        omega: float | Tensor | None = None,
+        affinity_temperature: float | Tensor | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """The summands of the loss by name: `cross_entropy` and `distillation` (λ included).
 
         Args:
             logits, target, features: as for the call.
-            omega, affinity_temperature: in place of the loss's own, for a schedule of them.
+            omega, affinity_temperature: in place of the loss's own, for a schedule of them. A
+                number, or a tensor without dimensions on the device of the logits, whose value
+                is not read; an ω that is a tensor must be at most the loss's own.
         """
         check_batch(logits, target, features, alone=self.group is None)
         settings = self.settings
+        compiled = self.compiled and (self.group is None or self.group.size() == 1)
         if omega is not None:
-            settings = replace(settings, omega=omega)
+            at_most = settings.largest_omega
+            if not isinstance(omega, Tensor):
+                check_omega(omega)
+                at_most = max(at_most, omega)
+                if compiled:  # each number would be compiled anew
+                    omega = torch.full((), float(omega), device=logits.device)
+            settings = replace(settings, omega=omega, omega_at_most=at_most)
         if affinity_temperature is not None:
+            if compiled and not isinstance(affinity_temperature, Tensor):
+                check_positive("affinity_temperature", affinity_temperature)
+                affinity_temperature = torch.full(
+                    (), float(affinity_temperature), device=logits.device
+                )
             settings = replace(settings, affinity_temperature=affinity_temperature)
-        finish = start_targets(logits, features, settings, self.group)
-        hard = cross_entropy(logits, target)  # while the ranks exchange
-        predictions, soft_targets = finish()
-        soft = self_distillation_loss(logits, predictions, soft_targets, settings.temperature)
-        return {"cross_entropy": hard, "distillation": self.weight * soft}
+        if not compiled or torch.compiler.is_compiling():
+            return _compute_terms(logits, target, features, settings, self.weight, self.group)
+        compute = _compile_terms(logits.device.type)
+        terms = compute(logits, target, features, settings, self.weight, None)
+        if logits.device.type == "cuda":  # the next call writes where this one did
+            return {name: term.clone() for name, term in terms.items()}
+        return terms
 
     def forward(
         self, logits: Float[Tensor, "n c"], target: Tensor, features: Float[Tensor, "n d"]
@@ -138,5 +162,28 @@ class BAKELoss(nn.Module):
                 "solver",
                 "gather_dtype",
                 "equal_counts",
+                "compiled",
             )
         )
+
+
+def _compute_terms(
+    logits: Tensor,
+    target: Tensor,
+    features: Tensor,
+    settings: TargetSettings,
+    weight: "float | Tensor",
+    group: "dist.ProcessGroup | None",
+) -> dict[str, Tensor]:
+    finish = start_targets(logits, features, settings, group)
+    hard = cross_entropy(logits, target)  # while the ranks exchange
+    predictions, soft_targets = finish()
+    soft = self_distillation_loss(logits, predictions, soft_targets, settings.temperature)
+    return {"cross_entropy": hard, "distillation": weight * soft}
+
+
+@lru_cache
+def _compile_terms(device_type: str) -> Callable[..., dict[str, Tensor]]:
+    # Not kept by the loss, so that a loss can still be copied and pickled.
+    mode = "reduce-overhead" if device_type == "cuda" else None
+    return torch.compile(_compute_terms, mode=mode)

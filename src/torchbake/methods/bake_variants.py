@@ -13,6 +13,7 @@ from ..batch import Batch
 from ..ensembling.masked import Lesson, solve_masked
 from ..ensembling.plan import Solver
 from ..losses.distillation import cross_entropy, distillation_loss
+from ..models.average import move_towards
 from ..ranges import NotNegative, NotNegativeInt, Positive, PositiveRate, Rate, Share
 from .bake import BAKE
 from .bake_memory import Memory
@@ -170,8 +171,7 @@ class BAKEVariants(BAKE):
         """
         young = (1 + self.updates) / (10 + self.updates)
         step = 1 - young.clamp(max=self.ema_decay)
-        for mean, weight in zip(average.parameters(), model.parameters(), strict=True):
-            mean.lerp_(weight, step.to(mean.dtype))
+        move_towards([*average.parameters()], [*model.parameters()], step)
         self.updates += 1
 
 

@@ -49,7 +49,7 @@ class DLB(Method):
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         n = len(batch.labels)
         now, later = batch.images.chunk(2)
-        # Asked of the device until it is so, and then no more.
+        # Asked of the device once, since a checkpoint may have been loaded.
         self._has_last = self._has_last or self._is_set(self.begun)
         if not self._has_last:
             logits = model(now).logits
@@ -66,6 +66,7 @@ class DLB(Method):
         self.last_labels.copy_(batch.labels)
         self.last_predictions.copy_((logits.detach().float() / self.temperature).softmax(dim=1))
         self.begun.fill_(True)
+        self._has_last = True
         terms = {"cross_entropy": hard, "distillation": self.weight * soft}
         return Step(hard + terms["distillation"], logits, terms)
 

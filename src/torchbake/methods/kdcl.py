@@ -7,6 +7,7 @@ from torch import nn
 
 from .._shapes import Float, Int, Tensor
 from ..batch import Batch
+from ..ensembling.precision import disable_autocast
 from ..losses.distillation import cross_entropy, distillation_loss
 from ..ranges import AtLeastTwo, NotNegative, Positive
 from .base import Method, Step, Task
@@ -50,7 +51,7 @@ class KDCL(Method):
         networks = (model, *self.peers)
         logits = [net(view).logits for net, view in zip(networks, views, strict=True)]
         hard = [cross_entropy(z, batch.labels) for z in logits]
-        with torch.no_grad():
+        with torch.no_grad(), disable_autocast(logits[0].device.type):
             stacked = torch.stack(logits).float()
             teacher = _ENSEMBLES[self.ensemble](stacked, batch.labels)
             targets = (teacher / self.temperature).softmax(dim=1)
@@ -86,16 +87,20 @@ def combine_linearly(
     """Combine the networks so that the cross-entropy over the batch is least.
 
     The combination is convex, and so is the problem, in K numbers; it is solved by exponentiated
-    gradient, which keeps them on the simplex.
+    gradient, which keeps them on the simplex: w ← w exp(−∇ / scale), normalised. A step takes two
+    matrix products and two softmaxes.
     """
-    weights = logits.new_full((len(logits),), 1 / len(logits))
-    truth = nn.functional.one_hot(labels, logits.shape[2]).to(logits.dtype)
-    scale = logits.std().clamp(min=1e-6)
+    k, n, c = logits.shape
+    own = labels[None, :, None].expand(k, -1, 1)
+    # Less that of the label, which changes no prediction: so the gradient is Z softmax(w Z) alone.
+    apart = (logits - logits.gather(2, own)).view(k, n * c)
+    # And less the networks' mean, which changes no weight, so that the exponents stay small.
+    slopes = (apart - apart.mean(dim=0)) / (-n * logits.std().clamp(min=1e-6))
+    exponents = logits.new_zeros(k)
     for _ in range(100):
-        z = torch.einsum("k,knc->nc", weights, logits)
-        gradient = torch.einsum("knc,nc->k", logits, z.softmax(dim=1) - truth) / len(labels)
-        weights = (weights.log() - gradient / scale).softmax(dim=0).clamp(min=1e-12)
-    return torch.einsum("k,knc->nc", weights, logits)
+        combined = (exponents.softmax(dim=0) @ apart).view(n, c)
+        exponents = torch.addmv(exponents, slopes, combined.softmax(dim=1).view(n * c))
+    return (exponents.softmax(dim=0) @ logits.view(k, n * c)).view(n, c)
 
 
 _ENSEMBLES = {

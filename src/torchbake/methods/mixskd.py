@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .._shapes import Float, Tensor
+from .._shapes import Float, Int, Tensor
 from ..batch import Batch
 from ..losses.distillation import cross_entropy, distillation_loss
 from ..models.stages import HeadOutput, StageHead, Taps, count_channels, find_stages, pool
@@ -50,8 +50,7 @@ class MixSKD(Method):
         self.stages = stages
 
     def setup(self, task: Task) -> None:
-        beta = torch.distributions.Beta(self.alpha, self.alpha)
-        self._share = torch.compiler.disable(lambda: float(beta.sample()))  # slow to import
+        self._draw = torch.compiler.disable(draw_mix)  # slow to import
         network = task.network.get_submodule("network")
         self._taps = Taps(network, find_stages(network, self.stages))
         device = next(network.parameters()).device
@@ -67,8 +66,7 @@ class MixSKD(Method):
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         n = len(batch.labels)
-        share = self._share()
-        other = torch.randperm(n).to(batch.labels.device)
+        share, other = self._draw(self.alpha, n, batch.labels.device)
         images = torch.cat([batch.images, batch.images.lerp(batch.images[other], 1 - share)])
 
         def mix(values: Tensor) -> Tensor:
@@ -79,7 +77,7 @@ class MixSKD(Method):
         outputs = [head(stage) for head, stage in zip(self.heads, inner, strict=True)]
         outputs.append(HeadOutput(last, pool(last), final))
         maps = [(mix(o.maps[:n]), o.maps[n:]) for o in outputs]
-        logits = [(mix(o.logits[:n]), o.logits[n:]) for o in outputs]
+        logits = [(mix(o.logits[:n].float()), o.logits[n:]) for o in outputs]
         truth = mix(F.one_hot(batch.labels, final.shape[1]).float())
         hard = [cross_entropy(o.logits[:n], batch.labels) for o in outputs]
         hard += [cross_entropy(o.logits[n:], truth) for o in outputs]
@@ -111,6 +109,18 @@ class MixSKD(Method):
             kinds[len(kinds) // 2 :] = 0
             losses.append(F.binary_cross_entropy_with_logits(scores, kinds))
         return torch.stack(losses).sum()
+
+
+def draw_mix(alpha: float, n: int, device: torch.device) -> tuple[float, Int[Tensor, " n"]]:
+    """A share μ ~ Beta(α, α), and which image each of n is mixed with.
+
+    Drawn on the host, so that they are the same on all devices; a GPU gets the order from pinned
+    memory, and nobody waits for it.
+    """
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    on_cuda = device.type == "cuda"
+    other = torch.randperm(n, pin_memory=on_cuda)
+    return share, other.to(device, non_blocking=on_cuda)
 
 
 class _SelfTeacher(nn.Module):

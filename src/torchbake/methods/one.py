@@ -3,7 +3,9 @@
 import torch
 from torch import nn
 
+from .._shapes import Float, Tensor
 from ..batch import Batch
+from ..ensembling.precision import disable_autocast
 from ..errors import UserError
 from ..losses.distillation import cross_entropy, distillation_loss
 from ..models.stages import Taps, count_channels, find_stages, pool
@@ -64,10 +66,10 @@ class ONE(Method):
         (shared,) = self._taps.take()
         for stage, classifier in zip(self.stages, self.classifiers, strict=True):
             logits.append(classifier(pool(self._taps.as_maps(stage(shared)))))
-        gate = self.gate(pool(self._taps.as_maps(shared))).softmax(dim=1)
-        ensemble = torch.einsum("ni,inc->nc", gate, torch.stack(logits))
+        gate = self.gate(pool(self._taps.as_maps(shared)))
+        ensemble = combine_gated(gate, torch.stack(logits))
         with torch.no_grad():
-            targets = (ensemble.float() / self.temperature).softmax(dim=1)
+            targets = (ensemble / self.temperature).softmax(dim=1)
         soft = [distillation_loss(z, targets, self.temperature) for z in logits]
         hard = [cross_entropy(z, batch.labels) for z in (*logits, ensemble)]
         terms = {
@@ -76,3 +78,13 @@ class ONE(Method):
             "distillation": torch.stack(soft).sum(),
         }
         return Step(torch.stack(list(terms.values())).sum(), logits[0], terms)
+
+
+def combine_gated(
+    gate: Float[Tensor, "n k"], logits: Float[Tensor, "k n c"]
+) -> Float[Tensor, "n c"]:
+    """The branches' logits weighted by the softmax of their gates, in float32 or wider."""
+    kind = torch.promote_types(torch.float32, logits.dtype)
+    with disable_autocast(logits.device.type):
+        weights = gate.to(kind).softmax(dim=1)
+        return torch.einsum("nk,knc->nc", weights, logits.to(kind))

@@ -71,6 +71,6 @@ class PSKD(Method):
             classes = gather_rows(classes.int())  # Gloo sends no int16
         indices = gather_rows(indices)
         self.past[indices] = gather_rows(predictions.half())
-        self.known[indices] = True
+        self.known.index_fill_(0, indices, True)
         if classes is not None:
             self.classes[indices] = classes.to(self.classes.dtype)

@@ -9,12 +9,16 @@ if TYPE_CHECKING:
     from .classifier import Output as Output
     from .create import create_model as create_model
     from .create import list_models as list_models
+    from .weights import LoadedWeights as LoadedWeights
+    from .weights import load_weights as load_weights
 
 _HOMES = {
     "Classifier": "classifier",
     "Output": "classifier",
     "create_model": "create",
     "list_models": "create",
+    "LoadedWeights": "weights",
+    "load_weights": "weights",
 }
 __getattr__, _names = export_lazily(__name__, _HOMES)
 __all__ = _names

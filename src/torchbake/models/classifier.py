@@ -42,6 +42,7 @@ class Classifier(nn.Module):
         if (classifier is None) == (features is None):
             raise UserError("name either the classifier layer or the features layer of the model")
         self.network = network
+        self.classifier = classifier
         self.layer = classifier if features is None else features
         layers = dict(network.named_modules())
         if self.layer not in layers:
@@ -53,6 +54,20 @@ class Classifier(nn.Module):
         else:
             layers[self.layer].register_forward_hook(self._keep_output)
         self._kept: Any = None
+        self.still: tuple[str, ...] = ()  # layers that stay in evaluation mode
+
+    def list_head(self) -> tuple[str, ...]:
+        """The layers that make the logits: the one named, and those that timm calls so."""
+        named = (getattr(self.network, "pretrained_cfg", None) or {}).get("classifier") or ()
+        timm_names = (named,) if isinstance(named, str) else tuple(named)
+        return tuple(dict.fromkeys((*timm_names, *[self.classifier] * bool(self.classifier))))
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """As of any module, but for the layers that stay in evaluation mode."""
+        super().train(mode)
+        for name in self.still:
+            self.network.get_submodule(name).eval()
+        return self
 
     def _keep_input(self, layer: nn.Module, inputs: Any) -> None:
         self._kept = inputs[0]

@@ -1,5 +1,7 @@
 """Classification networks by name, whose forward pass returns (features, logits)."""
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -7,7 +9,9 @@ from torch import nn
 
 from .._own_code import explain_error, import_object
 from ..errors import UserError, did_you_mean
+from .arguments import refuse_unexpected
 from .classifier import Classifier
+from .hub import reaching_hub
 from .networks import NETWORKS
 
 
@@ -28,6 +32,7 @@ def create_model(
     drop_rate: float = 0.0,
     classifier: str | None = None,
     features: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Classifier:
     """A network by name, ready for training.
 
@@ -40,18 +45,20 @@ def create_model(
         pretrained: load the weights that timm offers for it.
         drop_rate: probability of timm's dropout before the classifier; features are taken after it.
         classifier, features: a layer's name (see `Classifier`); `list_models()` need none.
+        arguments: further ones, of timm's network or of one's own callable.
 
     Raises:
         UserError: an unknown name, weights that cannot be had, or a model that gives no features
             before one linear classifier, or does not take such images.
     """
+    more = dict(arguments or {})
     hub = name.startswith(("hf-hub:", "hf_hub:"))
     own = ":" in name and not hub
     if (own or name in NETWORKS) and (pretrained or drop_rate):
         raise UserError(f"model '{name}' takes no pretrained and no drop_rate, which are timm's")
     try:
         if own:
-            network = import_object(name, "model.name")(num_classes)
+            network = import_object(name, "model.name")(num_classes, **more)
         elif name in NETWORKS:
             network = NETWORKS[name](num_classes, in_chans)
         else:
@@ -59,16 +66,20 @@ def create_model(
 
             if not (hub or timm.is_model(name.split(".")[0])):
                 raise UserError(f"unknown model '{name}'{did_you_mean(name, list_models())}")
-            network = timm.create_model(
-                name,
-                pretrained=pretrained,
-                num_classes=num_classes,
-                in_chans=in_chans,
-                drop_rate=drop_rate,
-            )
+            with reaching_hub(name) if pretrained or hub else nullcontext():
+                network = timm.create_model(
+                    name,
+                    pretrained=pretrained,
+                    num_classes=num_classes,
+                    in_chans=in_chans,
+                    drop_rate=drop_rate,
+                    **more,
+                )
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, TypeError) and more:
+            refuse_unexpected(error)
         reason = explain_error(error) if own else _first_line(error)
         raise UserError(f"model '{name}' cannot be made: {reason}") from error
     if own and not isinstance(network, nn.Module):

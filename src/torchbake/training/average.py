@@ -5,6 +5,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from ..models.average import move_towards
+
 
 class WeightAverage:
     """w̄ ← decay w̄ + (1 − decay) w after each update; it begins as the first updated weights.
@@ -27,7 +29,7 @@ class WeightAverage:
         """Take in the weights that the last step left."""
         means, values = _split_by_kind(self.network), _split_by_kind(network)
         weight = 1 - self.decay if self.updates else 1.0
-        torch._foreach_lerp_(means[0], values[0], weight)
+        move_towards(means[0], values[0], weight)
         if means[1]:
             torch._foreach_copy_(means[1], values[1])
         self.updates += 1

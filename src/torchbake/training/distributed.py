@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -34,12 +35,17 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         device: `auto` (a GPU if there is one, one for each rank) or a torch device.
 
     Raises:
-        UserError: a device that does not exist here.
+        UserError: a device that does not exist here, or one for all ranks.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Ranks(0, 1, prepare_device(device, 0))
         return
+    if device.startswith("cuda:"):
+        raise UserError(
+            f"training.device: '{device}' is one device for {world_size} ranks; give 'cuda', and "
+            "each rank takes one of its own"
+        )
     found = prepare_device(device, int(os.environ.get("LOCAL_RANK", "0")))
     on_cuda = found.type == "cuda"
     dist.init_process_group("nccl" if on_cuda else "gloo", device_id=found if on_cuda else None)
@@ -55,6 +61,27 @@ def prepare_device(name: str, local_rank: int) -> torch.device:
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True  # sizes do not change: look for the fastest kernels
     return device
+
+
+def allow_tf32(precision: str) -> None:
+    """Let cuDNN's convolutions take TF32, as PyTorch does by default, unless it is to be `ieee`.
+
+    By the older of torch's two interfaces: the compiler reads it, and after the newer one has set
+    convolutions alone it raises an error.
+    """
+    allowed = precision != "ieee"
+    in_tf32 = list_tf32()
+    if ("convolutions" in in_tf32) != allowed:
+        torch.backends.cudnn.allow_tf32 = allowed
+    if not allowed and "matrix products" in in_tf32:
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def list_tf32() -> list[str]:
+    """What may be computed in TF32 on GPUs that have it, though its numbers are float32."""
+    backends: Any = torch.backends  # whose types torch does not tell
+    kinds = {"convolutions": backends.cudnn.conv, "matrix products": backends.cuda.matmul}
+    return [name for name, kind in kinds.items() if kind.fp32_precision == "tf32"]
 
 
 def find_device(name: str, local_rank: int) -> torch.device:

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from .. import __version__
+from .._version import __version__
+from .distributed import list_tf32
 
 
 def describe_environment() -> dict[str, Any]:
@@ -35,6 +36,7 @@ def describe_environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": gpus,
+        "tf32": list_tf32() if gpus else [],
         "packages": packages,
     }
 

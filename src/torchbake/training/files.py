@@ -1,9 +1,11 @@
 """Files that are either old or new, never half-written."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from safetensors.torch import save_file
@@ -14,6 +16,7 @@ from ..errors import UserError
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values; the old file is kept until the new one is on the disk."""
+    state = copy_to_host(state)
     _replace(path, lambda temporary: torch.save(state, temporary))
 
 
@@ -32,18 +35,72 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
-    """Write the weights of a `Classifier`'s network as safetensors, under the network's names."""
+    """Write the weights of a `Classifier`'s network as safetensors, under the network's names.
+
+    The same weights and metadata give the same bytes.
+    """
     state = {
         # Copies, since safetensors refuses tensors that share memory.
-        name.removeprefix("network."): value.detach().cpu().clone().contiguous()
-        for name, value in model.state_dict().items()
+        name.removeprefix("network."): value.detach().clone().contiguous()
+        for name, value in copy_to_host(model.state_dict()).items()
     }
-    _replace(path, lambda temporary: save_file(state, temporary, metadata))
+
+    def write(temporary: Path) -> None:
+        save_file(state, temporary, metadata)
+        _sort_metadata(temporary)
+
+    _replace(path, write)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a safetensors file in order: the library writes them in any."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(text) <= size, path
+        file.seek(8)
+        file.write(text.ljust(size))  # blanks fill it, as the format allows
+
+
+def copy_to_host(state: Any) -> Any:
+    """Nested tensors and values with all tensors in the host's memory.
+
+    The copies of what lies on a CUDA device follow each other without the host's being asked for
+    each, and are waited for once.
+    """
+    devices: set[torch.device] = set()
+
+    def copy(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            if value.device.type == "cuda":
+                devices.add(value.device)
+                return value.detach().to("cpu", non_blocking=True)  # into pinned memory
+            return value.cpu()
+        if isinstance(value, dict):
+            return {name: copy(part) for name, part in value.items()}
+        return type(value)(map(copy, value)) if type(value) in (list, tuple) else value
+
+    copied = copy(state)
+    for device in devices:
+        torch.cuda.synchronize(device)
+    return copied
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file."""
     _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """A text file to be written bit by bit, line ends as they are; it is there when it is whole."""
+    with (
+        _replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        yield file
 
 
 def check_writable(folder: Path) -> None:
@@ -62,12 +119,26 @@ def check_writable(folder: Path) -> None:
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    with _replacing(path) as temporary:
+        write(temporary)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to be written, which then takes the place of `path`; of an error nothing is left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary.unlink(missing_ok=True)
+    temporary.touch()  # which gives it the mode that the umask asks for
+    mode = temporary.stat().st_mode
+    try:
+        yield temporary
+        temporary.chmod(mode)  # safetensors makes a file of its own, for its owner's eyes alone
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

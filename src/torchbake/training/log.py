@@ -62,6 +62,10 @@ class Log:
         self._status[kind] = line
         self._bar.update(self._task, description="  ".join(filter(None, self._status.values())))
 
+    def keep(self, kind: str, step: int, images: int, **values: int) -> None:
+        """Write a record of another kind, and show nothing."""
+        self._append(0, json.dumps({"kind": kind, "step": step, "images": images, **values}))
+
     def say(self, line: str, *, shown: bool = True) -> None:
         """Write a line to train.log and the console; to a terminal only if `shown`."""
         self._append(1, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
@@ -97,6 +101,8 @@ def _format_evaluation(values: dict[str, float]) -> str:
         f"test top-1 {values['top1']:.2f}%  top-5 {values['top5']:.2f}%  "
         f"NLL {values['nll']:.4f}  ECE {values['ece']:.2f}%"
     )
+    if "validation_top1" in values:
+        line += f"  validation top-1 {values['validation_top1']:.2f}%"
     if "ema_top1" in values:
         line += f"  EMA top-1 {values['ema_top1']:.2f}%"
     return line

@@ -2,27 +2,33 @@
 
 import json
 import math
-from dataclasses import asdict
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from rich.console import Console
 
+from ..data.class_faults import describe_class_faults
 from ..data.loading.open_data import show_opening
 from ..errors import Stopped, UserError
-from ..evaluation import evaluate
 from ..recipe import Recipe
-from .distributed import join_ranks
+from .distributed import Ranks, join_ranks
+from .evaluating import evaluate_networks, list_networks
 from .files import load_checkpoint, save_checkpoint, save_weights, write_text
 from .interrupt import watch_stop_requests
 from .labels import label_waits
 from .log import Log
+from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
-from .network import PRECISIONS
+from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
 from .optimizer import compute_lr
-from .run_folder import RunFolder
+from .run_folder import FREE_KEYS, RunFolder, flatten_recipe
+from .selection import Selection
 from .setup import Setup, State, set_up
 from .step import update
+from .weights_file import Description, describe_model, digest_recipe
 
 
 def train(
@@ -39,8 +45,8 @@ def train(
     that was cut off and resumed on the CPU ends with the very same weights.
 
     Returns:
-        The figures of the last evaluation (see `evaluation.Metrics`), those of the EMA named with
-        `ema_` in front, and `step`, `images` (seen) and `seconds` (of training).
+        The figures of the last evaluation, or of the one that `training.select` chose (see
+        `evaluate_networks`), and `step`, `images` (seen) and `seconds` (of training).
 
     Raises:
         UserError: see `RunFolder.check` and `set_up`; or the loss is not finite.
@@ -49,29 +55,52 @@ def train(
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training
-    with join_ranks(settings.device) as ranks:
+    with join_ranks(settings.device) as ranks, _explain_memory(recipe, ranks):
         console = console if ranks.first else Console(quiet=True)
         if ranks.first:
             run.check(recipe, resume=resume, overwrite=overwrite)
         # Nothing is replaced or made before all that the recipe names is there.
+        given, goes_on = recipe, resume and run.recipe.is_file()
+        if goes_on:
+            recipe = keep_recorded_input(recipe, run.read_recipe().data)
+        else:
+            recipe = adopt_network_input(recipe)
         data_recipe = run.own_data(recipe) if resume else recipe.data
-        setup = set_up(recipe, show_opening(data_recipe, console), ranks)
+        fresh = overwrite or not run.checkpoint.is_file()
+        setup = set_up(recipe, show_opening(data_recipe, console), ranks, fresh)
+        before = run.read_recipe() if goes_on and run.grows(recipe) else None
         if ranks.first:
             run.open(recipe, overwrite=overwrite)
+            if setup.weights is not None:
+                write_text(run.start, json.dumps(asdict(setup.weights), indent=1) + "\n")
         if ranks.world_size > 1:
             dist.barrier()
         state = State()
+        selection = Selection(settings, list_networks(setup), keeps_weights=ranks.first)
         if run.checkpoint.is_file():
-            state = setup.load_checkpoint(load_checkpoint(run.checkpoint))
+            saved = load_checkpoint(run.checkpoint)
+            state = setup.load_checkpoint(saved)
+            if "selection" in saved:  # older checkpoints have none
+                selection.load_state_dict(saved["selection"])
         log = Log(run if ranks.first else None, console, setup.total, settings.tensorboard)
         if ranks.first:
             run.forget_after(state.step)
         log.say(_summarise(setup, state))
+        for fault in describe_class_faults(setup.data.source):
+            log.say(f"warning: {fault}")
+        if before is not None:
+            _tell_longer(setup, before, state, log)
+        if adopted := describe_adopted(given, recipe):
+            log.say(adopted)
+        if setup.weights is not None:
+            log.say(setup.weights.describe())
+        if setup.loader.note:
+            log.say(setup.loader.note)
 
         final: dict[str, float] = {}
         with log.showing(state.step), watch_stop_requests(ranks) as stop_requested:
             meters = Meters(ranks)
-            while state.step < setup.total:
+            while state.step < setup.total and not selection.is_exhausted():
                 epoch, number = divmod(state.step, len(setup.sampler))
                 for batch in label_waits(setup.loader.batches(epoch, start=number)):
                     lr = compute_lr(recipe.schedule, recipe.optimizer.lr, state.step, setup.total)
@@ -91,13 +120,20 @@ def train(
                     if saving or evaluating:
                         _check_finite(setup, state)
                     if evaluating:
-                        final = _evaluate(setup)
+                        final = evaluate_networks(setup)
                         log.record("eval", state.step, state.images, **final)
-                    if saving:
+                        selection.consider(state.step, final)
+                        if selection.is_exhausted() and not last:
+                            log.say(_describe_early_stop(setup, state))
+                            last, stopping = True, False
+                    if saving or last:
                         state.peak_memory = max(state.peak_memory, read_peak_memory(ranks.device))
                         checkpoint = setup.checkpoint(state)
+                        checkpoint["selection"] = selection.state_dict()
                         if ranks.first:
                             save_checkpoint(run.checkpoint, checkpoint)
+                            if settings.keep == "all":
+                                run.keep_checkpoint(state.step)
                     if saving or evaluating:
                         meters.restart()  # its time is that of training alone
                     if stopping:
@@ -107,10 +143,32 @@ def train(
                         )
                     if last:
                         break
-            final = final or _evaluate(setup)
+            final = final or evaluate_networks(setup)
+        chosen = selection.list_figures() if selection.wanted else final
         if ranks.first:
-            _write_results(setup, run, state, final)
-        return {**final, **asdict(state)}
+            _write_results(setup, run, state, selection, final, chosen)
+        return {**chosen, **asdict(state)}
+
+
+def _tell_longer(setup: Setup, before: Recipe, state: State, log: Log) -> None:
+    """Say and record that a finished run goes on, and what its learning rate does."""
+    recipe = setup.recipe
+    rates = [
+        compute_lr(recipe.schedule, recipe.optimizer.lr, step, total)
+        for step, total in ((state.step - 1, state.step), (state.step, setup.total))
+    ]
+    log.say(
+        f"made longer, from {before.training.epochs} to {recipe.training.epochs} epochs: from step "
+        f"{state.step:,} on the schedule is that of a run of {setup.total:,} steps; the learning "
+        f"rate was {rates[0]:.4g} and is {rates[1]:.4g}"
+    )
+    log.keep("longer", state.step, state.images, total=setup.total)
+
+
+def _explain_memory(recipe: Recipe, ranks: Ranks) -> AbstractContextManager[None]:
+    piece = recipe.training.batch_size // ranks.world_size // recipe.training.accumulate
+    doing = f"{ranks.device}, training {piece} images at a time"
+    return explain_out_of_memory(doing, LESS_FOR_TRAINING)
 
 
 def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log: Log) -> None:
@@ -133,7 +191,8 @@ def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log:
 
 def _check_finite(setup: Setup, state: State) -> None:
     """Raise UserError unless the weights are finite: a loss says nothing of the update after it."""
-    if not all(bool(weight.isfinite().all()) for weight in setup.model.parameters()):
+    finite = [weight.isfinite().all() for weight in setup.model.parameters()]
+    if not torch.stack(finite).all():  # read from the device once, not once a weight
         raise _not_finite("the weights are not finite", state)
 
 
@@ -144,36 +203,33 @@ def _not_finite(what: str, state: State) -> UserError:
     )
 
 
-def _evaluate(setup: Setup) -> dict[str, float]:
-    """Measure the model on the test images, and the EMA, whose figures are named `ema_…`."""
-    figures: dict[str, float] = {}
-    ranks, precision = setup.ranks, PRECISIONS[setup.recipe.training.precision]
-    averaged = None if setup.average is None else setup.average.network
-    for prefix, model in (("", setup.model), ("ema_", averaged)):
-        if model is not None:
-            if ranks.world_size > 1:  # statistics of normalisation are those that are saved
-                for buffer in model.buffers():
-                    dist.broadcast(buffer, 0)
-            batches = setup.data.test_batches(256, ranks.device, ranks.rank, ranks.world_size)
-            measured = evaluate(model, batches, ranks.device, precision)
-            figures |= {prefix + name: value for name, value in measured.items()}
-    setup.forwards.take()  # those of evaluation do not count
-    return figures
+def _describe_early_stop(setup: Setup, state: State) -> str:
+    return (
+        f"stopped at step {state.step:,} of {setup.total:,}, after "
+        f"{setup.recipe.training.patience} evaluation(s) without improvement on the validation "
+        f"images; the learning rate was scheduled for all {setup.total:,}"
+    )
 
 
-def _write_results(setup: Setup, run: RunFolder, state: State, final: dict[str, float]) -> None:
+def _write_results(
+    setup: Setup,
+    run: RunFolder,
+    state: State,
+    selection: Selection,
+    final: dict[str, float],
+    chosen: dict[str, float],
+) -> None:
     """Write the weights, what is needed to use them, and the figures of the run."""
-    metadata = {
-        "model": setup.recipe.model.name,
-        "classes": json.dumps(setup.data.source.classes, ensure_ascii=False),
-        "channels": str(setup.data.channels),
-        "image_size": str(setup.data.image_size),
-        "mean": json.dumps(setup.data.mean),
-        "std": json.dumps(setup.data.std),
-    }
-    save_weights(run.weights, setup.model, metadata)
-    if setup.average is not None:
-        save_weights(run.ema_weights, setup.average.network, metadata)
+    if selection.wanted:
+        selection.restore_weights()
+    description = _describe(setup, state)
+    temperatures = {}
+    for prefix, network in selection.networks.items():
+        own, temperature = description, chosen.get(f"{prefix}temperature", math.nan)
+        if math.isfinite(temperature):
+            temperatures[f"{prefix}temperature"] = temperature
+            own = replace(description, temperature=temperature)
+        save_weights(run.ema_weights if prefix else run.weights, network, own.to_metadata())
     evaluated = [record for record in run.read_metrics() if record["kind"] == "eval"]
     trained = [*setup.model.parameters(), *setup.method.parameters()]
     result = {
@@ -181,19 +237,47 @@ def _write_results(setup: Setup, run: RunFolder, state: State, final: dict[str, 
         "teacher_images": setup.teacher_images,
         "parameters": sum(p.numel() for p in setup.model.parameters()),
         "trained_parameters": sum(p.numel() for p in trained if p.requires_grad),
+        **temperatures,
+        "stopped_early": state.step < setup.total,
         "last": final,
+        **({"selected": chosen} if selection.wanted else {}),
         "best_on_test": max(evaluated, key=lambda record: record["top1"]),
     }
     write_text(run.result, json.dumps(result, indent=1) + "\n")  # the last: the run is finished
+
+
+def _describe(setup: Setup, state: State) -> Description:
+    """How the run's weights are to be used, and where they come from."""
+    recipe = setup.recipe
+    flat = flatten_recipe(asdict(recipe))
+    return Description(
+        recipe.model.name,
+        tuple(setup.data.source.classes),
+        setup.data.preprocessing,
+        describe_model(recipe.model),
+        recipe.training.precision,
+        run={
+            "method": recipe.method["name"],
+            "seed": recipe.seed,
+            "recipe": digest_recipe({key: flat[key] for key in flat if key not in FREE_KEYS}),
+            "steps": state.step,
+            "images": state.images,
+        },
+    )
 
 
 def _summarise(setup: Setup, state: State) -> str:
     recipe, ranks = setup.recipe, setup.ranks
     where = f"from step {state.step:,} " if state.step else ""
     parameters = sum(p.numel() for p in setup.model.parameters())
+    source = setup.data.source
+    counts = [f"{len(source.train):,} training"]
+    if source.validation is not None:
+        counts.append(f"{len(source.validation):,} validation")
+    stands_in = f", the split '{source.stands_in}'," * bool(source.stands_in)
     return (
-        f"{recipe.method['name']} on {recipe.data.name}: {len(setup.data.source.train):,} training "
-        f"and {len(setup.data.source.test):,} test images of {len(setup.data.source.classes)} "
+        f"{recipe.method['name']} on {recipe.data.name}: {', '.join(counts)} and "
+        f"{len(source.test):,} test images{stands_in} of {len(source.classes)} "
         f"classes; {recipe.model.name}, {parameters:,} parameters; {where}to step "
         f"{setup.total:,}, {recipe.training.batch_size} images each, on {ranks.device}"
         + (f" × {ranks.world_size} ranks" if ranks.world_size > 1 else "")

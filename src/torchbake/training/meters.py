@@ -38,8 +38,8 @@ class Meters:
         """Means over the images of all ranks, their number, and the seconds; then start anew."""
         names = list(self.sums)
         sums = torch.stack([self.sums[name].float() for name in names])
-        images = torch.tensor(float(self.images), device=sums.device)
-        summed: Float[Tensor, " terms_1"] = torch.cat([sums, images[None]])
+        images = sums.new_full((1,), self.images)  # which is no copy from the host
+        summed: Float[Tensor, " terms_1"] = torch.cat([sums, images])
         if self.ranks.world_size > 1:
             dist.all_reduce(summed)
         *values, total = summed.tolist()  # the one moment at which the device is waited for

@@ -1,25 +1,27 @@
 """The networks of a run: made, loaded, placed on their device, compiled."""
 
-import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..batch import Batch
 from ..data.loading.open_data import Data
-from ..errors import UserError, shorten
+from ..errors import UserError
 from ..methods import Method, Step
 from ..models.classifier import Classifier
 from ..models.create import create_model
+from ..models.freezing import freeze_layers
+from ..models.weights import LoadedWeights, load_weights
 from ..randomness import derive_seed
 from ..recipe import Recipe, TrainingRecipe
 from .distributed import Ranks
 from .run_folder import RunFolder
+from .weights_file import read_description, restore_weights
 
-PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"float32": None, "ieee": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What a forward pass is computed in where it may; None as it is."""
 
 
@@ -33,7 +35,7 @@ def make_model(
         number: a different number gives different initial weights.
     """
     torch.manual_seed(derive_seed("model", recipe.seed, *[number] * bool(number)))
-    return create_model(
+    model = create_model(
         recipe.model.name,
         len(data.source.classes),
         in_chans=data.channels,
@@ -42,7 +44,22 @@ def make_model(
         drop_rate=recipe.model.drop_rate,
         classifier=recipe.model.classifier,
         features=recipe.model.features,
+        arguments=recipe.model.arguments,
     )
+    freeze_layers(model, recipe.model.freeze)
+    return model
+
+
+def start_from_weights(model: Classifier, recipe: Recipe, data: Data) -> LoadedWeights | None:
+    """Put the weights of the recipe's file into its network; None where it names none.
+
+    Raises:
+        UserError: see `load_weights`.
+    """
+    if recipe.model.weights is None:
+        return None
+    path = Path(recipe.model.weights).expanduser()
+    return load_weights(model, path, data.source.classes)
 
 
 def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
@@ -55,24 +72,17 @@ def load_model(run: RunFolder, data: Data, *, ema: bool = False) -> Classifier:
         UserError: no run folder, no weights in it, or weights of another network or other classes.
     """
     recipe = run.read_recipe()
-    path = run.ema_weights if ema else run.weights
-    if not path.is_file():
-        hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
-        raise UserError(f"{run.path}: there is no {path.name} yet; {hint}")
+    path = run.find_weights(ema=ema)
     model = make_model(recipe, data, pretrained=False)
-    try:
-        with safe_open(path, "pt") as file:
-            classes = json.loads((file.metadata() or {})["classes"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if classes != data.source.classes:
-            raise UserError(f"{path}: trained on other classes than those of '{data.recipe.name}'")
-        model.network.load_state_dict(weights)
-    except UserError:
-        raise
-    except (RuntimeError, SafetensorError, LookupError, TypeError, ValueError, OSError) as error:
-        reason = shorten(next(iter(str(error).splitlines()), type(error).__name__), 300)
-        raise UserError(f"{path}: not the weights of {recipe.model.name}: {reason}") from None
+    if read_description(path, recipe).classes != tuple(data.source.classes):
+        raise UserError(f"{path}: trained on other classes than those of '{data.recipe.name}'")
+    restore_weights(model, path, recipe.model.name)
     return model
+
+
+def read_temperature(run: RunFolder, *, ema: bool = False) -> float | None:
+    """The temperature that was fitted for a finished run's network; None if none was."""
+    return read_description(run.find_weights(ema=ema), run.read_recipe()).temperature
 
 
 def compile_step(

@@ -7,13 +7,17 @@ from typing import NamedTuple
 import torch
 from rich.console import Console
 
+from .._shapes import Float, Int, Tensor
 from ..data.loading.open_data import Data, show_opening
-from ..evaluation import evaluate
+from ..data.loading.open_test import show_opening_test
+from ..evaluation import measure, measure_scaled
 from ..models.classifier import Classifier
 from ..recipe import Recipe
-from .distributed import find_device
-from .network import PRECISIONS, load_model
+from .distributed import allow_tf32, find_device
+from .memory import collect_within_memory
+from .network import PRECISIONS, load_model, read_temperature
 from .run_folder import RunFolder
+from .weights_file import read_description
 
 
 class OpenedRun(NamedTuple):
@@ -36,15 +40,20 @@ def open_run(
     *,
     ema: bool = False,
     data_name: str | None = None,
+    test_split: str | None = None,
     device_name: str | None = None,
     console: Console,
+    test_only: bool = False,
 ) -> OpenedRun:
     """Open the finished run in `folder`.
 
     Args:
         ema: use the moving average of the weights.
-        data_name, device_name: in place of the recipe's `data.name` and `training.device`; other
-            data have their own labels.
+        test_only: open the test images alone, for which training images need not be there, and
+            other data may have the classes in another order or only some of them (see
+            `open_test`); they stand in the place of the training images, too.
+        data_name, test_split, device_name: in place of the recipe's `data.name`,
+            `data.test_split` and `training.device`; other data have their own labels.
 
     Raises:
         UserError: no run folder, no weights in it, or weights of another network.
@@ -52,11 +61,22 @@ def open_run(
     run = RunFolder(folder)
     recipe = run.read_recipe()
     device = find_device(device_name or recipe.training.device, 0)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # or something would be left on the first one
+    allow_tf32(recipe.training.precision)
     if data_name is not None:
-        data_recipe = replace(recipe.data, name=data_name, labels=None)
+        data_recipe = replace(recipe.data, name=data_name, labels=None, validation=None)
     else:
         data_recipe = run.own_data(recipe)
-    data = show_opening(data_recipe, console)
+    if test_split is not None:
+        data_recipe = replace(data_recipe, test_split=test_split)
+    if test_only:
+        description = read_description(run.find_weights(ema=ema), recipe)
+        data = show_opening_test(
+            data_recipe, description.classes, description.preprocessing, console
+        )
+    else:
+        data = show_opening(data_recipe, console)
     model = load_model(run, data, ema=ema).to(device).eval()
     return OpenedRun(run, recipe, data, model, device)
 
@@ -69,9 +89,43 @@ def evaluate_run(
     device_name: str | None = None,
     console: Console,
 ) -> dict[str, float]:
-    """The figures of `evaluation.Metrics` for the finished run in `folder` (see `open_run`)."""
+    """The figures of `evaluation.evaluate` for the finished run in `folder` (see `open_run`).
+
+    NLL and ECE are scaled by the run's `temperature`, which is among the figures, if it has one.
+    """
     opened = open_run(
-        folder, ema=ema, data_name=data_name, device_name=device_name, console=console
+        folder,
+        ema=ema,
+        data_name=data_name,
+        device_name=device_name,
+        console=console,
+        test_only=True,
     )
-    batches = opened.data.test_batches(256, opened.device)
-    return evaluate(opened.model, batches, opened.device, opened.precision)
+    return evaluate_opened(opened, ema=ema).figures
+
+
+class Evaluation(NamedTuple):
+    """Figures over all test images, and each one's logits (float32, on the CPU) and label."""
+
+    figures: dict[str, float]
+    logits: Float[Tensor, "n c"]
+    labels: Int[Tensor, " n"]
+
+
+def evaluate_opened(opened: OpenedRun, *, ema: bool = False) -> Evaluation:
+    """Measure a run on its test images.
+
+    Args:
+        ema: whether the averaged weights were opened, which have a temperature of their own.
+    """
+    collected = collect_within_memory(
+        opened.model,
+        lambda size: opened.data.test_batches(size, opened.device),
+        opened.device,
+        opened.precision,
+    )
+    temperature = read_temperature(opened.run, ema=ema)
+    figures = measure(collected) | measure_scaled(collected, temperature)
+    if temperature is not None:
+        figures["temperature"] = temperature
+    return Evaluation(figures, collected.logits.cpu(), collected.labels.cpu())

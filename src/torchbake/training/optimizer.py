@@ -1,12 +1,14 @@
 """The optimizer that a recipe names."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..recipe import OptimizerRecipe, ScheduleRecipe
+from .learning_rates import scale_parts
 
 
 def make_optimizer(
@@ -16,6 +18,9 @@ def make_optimizer(
 
     Unless `decay_norm_and_bias`, weight decay leaves out vectors and scalars (biases, and the
     weights of normalisation layers) and what the network itself names in `no_weight_decay()`.
+
+    A group's learning rate is `lr_scale` times the schedule's, where it has one (see
+    `scale_parts`).
     """
     network = getattr(model, "network", model)
     named: Iterable[str] = getattr(network, "no_weight_decay", tuple)()
@@ -26,11 +31,11 @@ def make_optimizer(
             if parameter.requires_grad:
                 spare = parameter.ndim <= 1 or (module is network and name in named)
                 (spared if spare and not recipe.decay_norm_and_bias else decayed).append(parameter)
+    scales = scale_parts(recipe, model, method)
     groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
+        *_group_by_scale(decayed, scales, recipe.weight_decay),
+        *_group_by_scale(spared, scales, 0.0),
     ]
-    groups = [group for group in groups if group["params"]]
     # One pass over all parameters, on devices where torch has it.
     fused = all(p.device.type in ("cuda", "cpu") for p in (*decayed, *spared))
     if recipe.name == "adamw":
@@ -38,6 +43,20 @@ def make_optimizer(
     return torch.optim.SGD(
         groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
     )
+
+
+def _group_by_scale(
+    parameters: list[nn.Parameter], scales: Mapping[nn.Parameter, float], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Parameter groups, one for each factor of the learning rate."""
+    groups: dict[float, dict[str, Any]] = {}
+    for parameter in parameters:
+        scale = scales.get(parameter, 1.0)
+        group = groups.setdefault(scale, {"params": [], "weight_decay": weight_decay})
+        if scale != 1:
+            group["lr_scale"] = scale
+        group["params"].append(parameter)
+    return list(groups.values())
 
 
 def compute_lr(schedule: ScheduleRecipe, lr: float, step: int, total: int) -> float:

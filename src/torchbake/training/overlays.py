@@ -28,9 +28,20 @@ def merge_overlays(base: Overlay, overlay: Overlay, path: str = "") -> Overlay:
                 and value.get("name", below.get("name")) != below.get("name")
             ):
                 below = {}  # another method has other settings
+            if not path and key == "model":
+                below = _drop_other_weights(below, value)
             value = merge_overlays(below, value, f"{path}{key}.")
         merged[key] = value
     return merged
+
+
+def _drop_other_weights(below: Overlay, model: Overlay) -> Overlay:
+    """A model's keys without the weights that those of an overlay replace: a network has one."""
+    if model.get("weights") is not None and "pretrained" not in model:
+        return {**below, "pretrained": False}
+    if model.get("pretrained") is True and "weights" not in model:
+        return {**below, "weights": None}
+    return below
 
 
 def drop_description(recipe: Overlay, described: Overlay) -> Overlay:

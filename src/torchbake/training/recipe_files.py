@@ -1,7 +1,7 @@
 """Recipes as YAML: those shipped, a user's files that extend them, and dotted overrides."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from ..methods import METHODS
 from ..methods.find import find_method, read_settings
 from ..methods.outline import read_defaults
 from ..methods.settings import make_settings_model
-from ..recipe import Recipe
+from ..recipe import ModelRecipe, Recipe
 from .key_mistakes import explain_mistake, join_mistakes
 from .named_recipes import find_named, list_recipes
 from .overlays import Overlay, drop_description, merge_overlays
@@ -74,6 +74,10 @@ def make_recipe(overlay: Mapping[str, Any]) -> Recipe:
     recipe = _check_sections(overlay)
     recipe = replace(recipe, method=_check_method(recipe.method))
     _check_combinations(recipe, make_method(recipe.method))
+    if recipe.model.arguments:
+        from ..models.arguments import check_arguments
+
+        check_arguments(recipe.model.name, recipe.model.arguments, _MODEL_KEYS)
     return recipe
 
 
@@ -111,7 +115,7 @@ def make_method(section: Mapping[str, Any]) -> "Method":
 def _check_sections(overlay: Mapping[str, Any]) -> Recipe:
     """A recipe with all its keys checked, but those of its method."""
     try:
-        return _make_adapter().validate_python(overlay)
+        return _make_adapter().validate_python(_gather_arguments(overlay))
     except pydantic.ValidationError as error:
         known = list_keys()
         raise UserError(
@@ -122,6 +126,22 @@ def _check_sections(overlay: Mapping[str, Any]) -> Recipe:
 @cache
 def _make_adapter() -> Any:
     return pydantic.TypeAdapter(Recipe)
+
+
+_MODEL_KEYS = [field.name for field in fields(ModelRecipe)]
+
+
+def _gather_arguments(overlay: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with those keys of `model` that only the network knows put into its arguments."""
+    model = overlay.get("model")
+    if not isinstance(model, Mapping):
+        return overlay
+    further = {key: value for key, value in model.items() if key not in _MODEL_KEYS}
+    before = model.get("arguments") or {}
+    if not further or not isinstance(before, Mapping):
+        return overlay
+    known = {key: value for key, value in model.items() if key in _MODEL_KEYS}
+    return {**overlay, "model": {**known, "arguments": {**before, **further}}}
 
 
 def _check_method(section: Mapping[str, Any]) -> Overlay:
@@ -229,11 +249,24 @@ def _check_combinations(recipe: Recipe, method: "Method") -> None:
         )
     if (data.mean is None) != (data.std is None):
         raise UserError("data.mean: give both data.mean and data.std, or neither")
+    if data.validation is None and (training.select != "last" or training.patience is not None):
+        key = "patience" if training.select == "last" else "select"
+        raise UserError(
+            f"training.{key}: needs validation images to choose by; set data.validation, to 0.1 "
+            "for a tenth of the training images"
+        )
+    if training.select != "last" and training.report != "last":
+        raise UserError(
+            "training.report: best-on-test chooses on the test set; leave it at last with "
+            f"training.select: {training.select}"
+        )
     if training.cuda_graphs and not training.compile:
         raise UserError("training.cuda_graphs: needs training.compile: true")
     if training.cuda_graphs and training.accumulate > 1:
         # Replaying a graph overwrites the gradients that the last part left in its memory.
         raise UserError("training.cuda_graphs: needs training.accumulate 1")
+    if recipe.model.pretrained and recipe.model.weights is not None:
+        raise UserError("model.weights: give either this or model.pretrained: true")
     if recipe.model.classifier is not None and recipe.model.features is not None:
         raise UserError("model.features: name either model.classifier or model.features")
 

@@ -1,6 +1,7 @@
 """The folder of a run: created, refused, continued or replaced."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from ..errors import UserError
 from ..recipe import DataRecipe, Recipe
 from .environment import describe_environment
 from .files import write_text
+from .network_input import KEYS
 from .recipe_files import dump_recipe, make_recipe
 from .run_records import Environment, Result, read_json, read_lines
 from .yaml_text import read_yaml_file
@@ -24,9 +26,14 @@ FREE_KEYS = (
     "training.checkpoint_every",
     "training.cuda_graphs",
     "training.device",
+    "training.keep",
     "training.report",
     "training.tensorboard",
 )
+
+
+GROWING_KEYS = ("training.epochs", "training.max_steps")
+"""What a finished run may have more of when it is resumed."""
 
 
 class RunFolder:
@@ -41,6 +48,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoints" / "last.pt"
         self.weights = path / "model.safetensors"
         self.ema_weights = path / "model_ema.safetensors"
+        self.start = path / "started-from.json"  # what model.weights gave
         self.labels = path / "trained-labels.csv"  # a copy of data.labels
         self.result = path / "result.json"
         self.report = path / "report.html"
@@ -77,12 +85,25 @@ class RunFolder:
         # The recipe is written first: it is what makes this a run folder.
         if not self.recipe.is_file():
             write_text(self.recipe, dump_recipe(recipe))
+        elif self.grows(recipe):
+            self.result.unlink()  # it is not finished any more
+            write_text(self.recipe, dump_recipe(self._lengthen(recipe)))
         # The file may be written anew while it is at work, by another audit.
         if labels_text is not None and not self.labels.is_file():
             write_text(self.labels, labels_text)
         if not self.environment.is_file():
             text = json.dumps(describe_environment(), indent=2, ensure_ascii=False)
             write_text(self.environment, text + "\n")
+
+    def grows(self, recipe: Recipe) -> bool:
+        """Whether this recipe makes the finished run longer."""
+        return self.result.is_file() and self._lengthen(recipe) != self.read_recipe()
+
+    def _lengthen(self, recipe: Recipe) -> Recipe:
+        """The run's recipe with the epochs and steps of another one."""
+        before, now = self.read_recipe(), recipe.training
+        training = replace(before.training, epochs=now.epochs, max_steps=now.max_steps)
+        return replace(before, training=training)
 
     def read_recipe(self) -> Recipe:
         """The recipe that this run was started with."""
@@ -98,6 +119,21 @@ class RunFolder:
         except UserError as error:
             raise UserError(f"{self.recipe}: {error}") from None
 
+    def find_weights(self, *, ema: bool = False) -> Path:
+        """The file of the finished run's weights.
+
+        Args:
+            ema: of their moving average.
+
+        Raises:
+            UserError: it is not there.
+        """
+        path = self.ema_weights if ema else self.weights
+        if not path.is_file():
+            hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
+            raise UserError(f"{self.path}: there is no {path.name} yet; {hint}")
+        return path
+
     def read_result(self) -> dict[str, Any]:
         """What a finished run came to (see `run_records.Result`)."""
         return read_json(self.result, Result)
@@ -105,6 +141,15 @@ class RunFolder:
     def read_environment(self) -> dict[str, Any]:
         """Where and when the run began (see `run_records.Environment`)."""
         return read_json(self.environment, Environment)
+
+    def keep_checkpoint(self, step: int) -> None:
+        """Keep the last checkpoint under the number of its step, too."""
+        kept = self.checkpoint.with_name(f"step-{step}.pt")
+        kept.unlink(missing_ok=True)
+        try:
+            os.link(self.checkpoint, kept)
+        except OSError:  # a file system without links
+            shutil.copyfile(self.checkpoint, kept)
 
     def own_data(self, recipe: Recipe) -> DataRecipe:
         """The data of this run's recipe, with the labels that it began with."""
@@ -123,15 +168,24 @@ class RunFolder:
 
     def _check_same(self, recipe: Recipe) -> None:
         before, now = flatten_recipe(asdict(self.read_recipe())), flatten_recipe(asdict(recipe))
+        for key in KEYS:
+            if now[f"data.{key}"] is None:
+                now[f"data.{key}"] = before[f"data.{key}"]
         if before["data.labels"] is not None and now["data.labels"] == str(self.labels):
             now["data.labels"] = before["data.labels"]
         differing = [
             f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
             for key in sorted(before | now)
             if before.get(key) != now.get(key) and key not in FREE_KEYS
+            if not (self.result.is_file() and _is_more(key, before.get(key), now.get(key)))
         ]
         if differing:
-            raise UserError(f"{self.path} is a run of another recipe: {'; '.join(differing)}")
+            longer = any(_is_more(key, before.get(key), now.get(key)) for key in GROWING_KEYS)
+            unfinished = longer and not self.result.is_file()
+            raise UserError(
+                f"{self.path} is a run of another recipe: {'; '.join(differing)}"
+                + "; finish it first, then make it longer" * unfinished
+            )
         labels = None if recipe.data.labels is None else Path(recipe.data.labels).expanduser()
         if labels is None or not (labels.is_file() and self.labels.is_file()):
             return
@@ -140,6 +194,11 @@ class RunFolder:
                 f"{labels} has changed since this run began: continue with the run's own "
                 f"copy, --data.labels {self.labels}"
             )
+
+
+def _is_more(key: str, before: Any, now: Any) -> bool:
+    """Whether a key makes the run longer; None sets no limit."""
+    return key in GROWING_KEYS and before is not None and (now is None or now > before)
 
 
 def flatten_recipe(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:

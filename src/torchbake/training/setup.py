@@ -17,13 +17,14 @@ from ..errors import UserError
 from ..methods import Method, Step, Task
 from ..methods.base import gather_rows
 from ..models.classifier import Classifier
+from ..models.weights import LoadedWeights
 from ..randomness import derive_seed
 from ..recipe import Recipe
 from ..sampling.class_groups import ClassGroupedBatchSampler
 from .average import WeightAverage
-from .distributed import Ranks
+from .distributed import Ranks, allow_tf32
 from .meters import ForwardCounter
-from .network import compile_step, load_model, make_model, place_model
+from .network import compile_step, load_model, make_model, place_model, start_from_weights
 from .optimizer import make_optimizer
 from .recipe_files import make_method
 from .run_folder import RunFolder
@@ -53,6 +54,7 @@ class Setup:
         total: updates of the whole run.
         forwards: of this rank, counted.
         teacher_images: what the networks of other runs that teach this one have seen.
+        weights: what the network took from the file that `model.weights` names.
     """
 
     recipe: Recipe
@@ -70,6 +72,7 @@ class Setup:
     total: int
     forwards: ForwardCounter
     teacher_images: int
+    weights: LoadedWeights | None = None
 
     def checkpoint(self, state: State) -> dict[str, Any]:
         """Everything that later steps depend on; all ranks must call this together."""
@@ -100,13 +103,18 @@ class Setup:
         return State(**saved["state"])
 
 
-def set_up(recipe: Recipe, data: Data, ranks: Ranks) -> Setup:
+def set_up(recipe: Recipe, data: Data, ranks: Ranks, fresh: bool = True) -> Setup:
     """Make everything that a run works with, as it is before the first step.
+
+    Args:
+        fresh: start from pretrained weights if the recipe asks for them; a run that goes on takes
+            all weights from its checkpoint.
 
     Raises:
         UserError: a model that cannot be made, or a batch that the ranks cannot share evenly.
     """
     training = recipe.training
+    allow_tf32(training.precision)
     rank_batch, rest = divmod(training.batch_size, ranks.world_size)
     method = make_method(recipe.method)
     piece, uneven = divmod(rank_batch, training.accumulate)
@@ -124,11 +132,13 @@ def set_up(recipe: Recipe, data: Data, ranks: Ranks) -> Setup:
             f"training.batch_size: {training.batch_size} is more than the {len(labels)} training "
             "images"
         )
-    model = place_model(make_model(recipe, data), recipe, ranks)
+    model = make_model(recipe, data, pretrained=fresh)
+    weights = start_from_weights(model, recipe, data) if fresh else None
+    model = place_model(model, recipe, ranks)
     average = None
     if training.ema_decay is not None:
         average = WeightAverage(model, training.ema_decay)
-    counter, teacher_images = _set_up_method(method, model, recipe, data, ranks, piece)
+    counter, teacher_images = _set_up_method(method, model, recipe, data, ranks, piece, fresh)
     wrapped: nn.Module = model.train()
     if ranks.world_size > 1:
         devices = [ranks.device] if ranks.device.type == "cuda" else None
@@ -169,18 +179,28 @@ def set_up(recipe: Recipe, data: Data, ranks: Ranks) -> Setup:
         total=min(total, training.max_steps or total),
         forwards=counter,
         teacher_images=teacher_images,
+        weights=weights,
     )
 
 
 def _set_up_method(
-    method: Method, model: Classifier, recipe: Recipe, data: Data, ranks: Ranks, batch_size: int
+    method: Method,
+    model: Classifier,
+    recipe: Recipe,
+    data: Data,
+    ranks: Ranks,
+    batch_size: int,
+    fresh: bool,
 ) -> tuple[ForwardCounter, int]:
     """Let the method make what it keeps; a counter of forwards, and what its teachers have seen."""
     counter = ForwardCounter(ranks.device)
     taught: list[int] = []
 
     def make_network(number: int) -> nn.Module:
-        network = place_model(make_model(recipe, data, number=number), recipe, ranks)
+        made = make_model(recipe, data, pretrained=fresh, number=number)
+        if fresh:
+            start_from_weights(made, recipe, data)
+        network = place_model(made, recipe, ranks)
         counter.watch(network)
         return network
 

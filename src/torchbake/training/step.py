@@ -22,7 +22,7 @@ def update(setup: Setup, batch: Batch, lr: float, number: int, meters: Meters) -
     # Dropout and the like: a function of the step, so that nothing has to be remembered.
     torch.manual_seed(derive_seed("step", recipe.seed, number, ranks.rank))
     for group in setup.optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
     precision = PRECISIONS[recipe.training.precision]
     pieces = _split(batch, recipe.training.accumulate)
     for index, piece in enumerate(pieces):

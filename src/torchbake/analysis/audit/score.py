@@ -102,12 +102,14 @@ def find_nearest(
 ) -> Int[Tensor, "k m"]:
     """The `count` images (or all others, if fewer) most similar to each of these, best first."""
     count = min(count, len(features) - 1)
+    device = features.device
+    rows = rows.to(device)
     wanted = F.normalize(features[rows], dim=1)
-    values = torch.empty(len(rows), 0)
-    indices = torch.empty(len(rows), 0, dtype=torch.int64)
-    for numbers in torch.arange(len(features)).split(AT_ONCE):
+    values = torch.empty(len(rows), 0, device=device)
+    indices = torch.empty(len(rows), 0, dtype=torch.int64, device=device)
+    for numbers in torch.arange(len(features), device=device).split(AT_ONCE):
         similarity = wanted @ F.normalize(features[numbers], dim=1).T
-        similarity[rows[:, None] == numbers] = -torch.inf
+        similarity.masked_fill_(rows[:, None] == numbers, -torch.inf)
         values = torch.cat([values, similarity], dim=1)
         indices = torch.cat([indices, numbers.expand(len(rows), -1)], dim=1)
         values, places = values.topk(min(count, values.shape[1]), dim=1)

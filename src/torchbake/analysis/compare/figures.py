@@ -6,20 +6,21 @@ import statistics
 from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...errors import UserError
 from ...methods.find import find_method
 from ...recipe import Recipe
 from ...training.run_folder import FREE_KEYS, RunFolder, flatten_recipe
+from .seeds import Record, average, average_if_known, compare_pairs
 
 FIGURES = ("top1", "nll", "ece")
+SCALED = ("nll_scaled", "ece_scaled")
+"""After temperature scaling; runs of earlier versions have none of them."""
 _QUESTION = ("data.name", "data.classes", "data.test_split", "training.report")
 """What runs must agree in to be answers to one question."""
 
 _DEFAULTS = flatten_recipe(asdict(Recipe()))
-
-Record = dict[str, Any]
 
 
 class Row(NamedTuple):
@@ -29,6 +30,10 @@ class Row(NamedTuple):
         difference: of top-1 from the baseline's, over the seeds of both, and the p-value of a
             paired t-test; None for the baseline itself and for fewer than two seeds.
         unequal: whether it has seen another number of images than the baseline.
+        nll_scaled, ece_scaled: None where a run has none.
+        scaled_by: how the temperatures were fitted, on the `validation` images or by cross-fitting
+            on two `halves` of the test images; or both, for different seeds.
+        selected: whether its evaluations were chosen on validation images.
     """
 
     variant: str
@@ -44,6 +49,10 @@ class Row(NamedTuple):
     peak_memory: float
     trained_parameters: int
     unequal: bool
+    nll_scaled: tuple[float, float] | None = None
+    ece_scaled: tuple[float, float] | None = None
+    scaled_by: tuple[str, ...] = ()
+    selected: bool = False
 
     @property
     def shown_error(self) -> float:
@@ -111,7 +120,9 @@ def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> li
     for folder, variant in zip(folders, variants or name_variants(folders), strict=True):
         recipe = folder.read_recipe()
         result = folder.read_result()
-        figures = result["last" if recipe.training.report == "last" else "best_on_test"]
+        selected = recipe.training.select != "last"
+        by_report = "last" if recipe.training.report == "last" else "best_on_test"
+        figures = result["selected" if selected else by_report]
         environment = folder.read_environment()
         record = {
             "variant": variant,
@@ -119,13 +130,14 @@ def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> li
             "report": recipe.training.report,
             "run": str(folder.path),
             "commit": environment["commit"],
-            **{name: figures[name] for name in FIGURES},
+            "selected": selected,
+            **_pick_figures(figures, ""),
             **{k: v for k, v in result.items() if isinstance(v, int | float)},
         }
         records.append(record)
         if all(f"ema_{name}" in figures for name in FIGURES):
-            averaged = {name: figures[f"ema_{name}"] for name in FIGURES}
-            records.append({**record, "variant": f"{record['variant']} (EMA)", **averaged})
+            averaged = {"variant": f"{variant} (EMA)", **_pick_figures(figures, "ema_")}
+            records.append({**record, **averaged})
     named: dict[tuple[str, int], Record] = {}
     for record in records:
         other = named.setdefault((record["variant"], record["seed"]), record)
@@ -135,6 +147,15 @@ def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> li
                 f"{record['seed']}"
             )
     return records
+
+
+def _pick_figures(figures: Record, prefix: str) -> Record:
+    """The figures of a network, and how those after scaling were fitted."""
+    own = {name: figures[prefix + name] for name in FIGURES}
+    if all(prefix + name in figures for name in SCALED):
+        own |= {name: figures[prefix + name] for name in SCALED}
+        own["scaled_by"] = "validation" if f"{prefix}temperature" in figures else "halves"
+    return own
 
 
 def label_method(recipe: Recipe) -> list[str]:
@@ -182,7 +203,9 @@ def compare_runs(records: list[Record], baseline: str | None, *, unequal: bool) 
         for variant in variants
     }
     mixed = any(len(images) > 1 for images in seen.values())
-    if mixed or (len({images[0] for images in seen.values()}) > 1 and not unequal):
+    differ = mixed or len({images[0] for images in seen.values()}) > 1
+    early = any(record.get("stopped_early") for record in records)
+    if differ and not (unequal and (early or not mixed)):
         told = "; ".join(f"{v} {' and '.join(f'{i:,}' for i in s)}" for v, s in seen.items())
         raise UserError(
             f"these runs have seen different numbers of images ({told}); --unequal compares "
@@ -197,37 +220,21 @@ def compare_runs(records: list[Record], baseline: str | None, *, unequal: bool) 
             Row(
                 variant=variant,
                 seeds=len(own),
-                top1=_mean(own, "top1"),
-                nll=_mean(own, "nll"),
-                ece=_mean(own, "ece"),
-                difference=None if variant == baseline else _pair_runs(pairs),
-                images=own[0]["images"],
+                top1=average(own, "top1"),
+                nll=average(own, "nll"),
+                ece=average(own, "ece"),
+                difference=None if variant == baseline else compare_pairs(pairs),
+                images=round(statistics.fmean(record["images"] for record in own)),
                 teacher_images=max(record["teacher_images"] for record in own),
                 forwards_per_image=own[0]["forwards"] / own[0]["images"],
-                seconds=_mean(own, "seconds"),
+                seconds=average(own, "seconds"),
                 peak_memory=statistics.fmean(record["peak_memory"] for record in own),
                 trained_parameters=own[0]["trained_parameters"],
                 unequal=seen[variant] != seen[baseline],
+                nll_scaled=average_if_known(own, "nll_scaled"),
+                ece_scaled=average_if_known(own, "ece_scaled"),
+                scaled_by=tuple(sorted({r["scaled_by"] for r in own if "scaled_by" in r})),
+                selected=any(record.get("selected") for record in own),
             )
         )
     return sorted(rows, key=lambda row: -row.top1[0])
-
-
-def _mean(records: list[Record], name: str) -> tuple[float, float]:
-    """Mean and standard error over the seeds; no error (NaN) of one."""
-    values = [record[name] for record in records]
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return statistics.fmean(values), error
-
-
-def _pair_runs(pairs: list[tuple[float, float]]) -> tuple[float, float] | None:
-    """Mean difference, and the p-value of a paired t-test (two-sided)."""
-    if len(pairs) < 2:
-        return None
-    from scipy.stats import ttest_rel
-
-    differences = [own - base for own, base in pairs]
-    mean = statistics.fmean(differences)
-    if statistics.pstdev(differences) == 0:
-        return mean, 1.0 if mean == 0 else 0.0
-    return mean, float(ttest_rel(*zip(*pairs, strict=True)).pvalue)

@@ -75,13 +75,18 @@ def check_budgets(runs: list[Run]) -> None:
     """Refuse, before anything is run, what would see different numbers of images.
 
     Raises:
-        UserError: epochs of anchors, of methods with different numbers of partners.
+        UserError: epochs of anchors, of methods with different numbers of partners; or patience.
     """
     partners = {
         make_method(run.recipe.method).partners
         for run in runs
         if run.recipe.training.epoch == "anchors" and run.recipe.training.max_steps is None
     }
+    if any(run.recipe.training.patience is not None for run in runs):
+        raise UserError(
+            "training.patience: runs that end early see different numbers of images; --unequal "
+            "compares them nevertheless, and marks them"
+        )
     if len(partners) > 1:
         raise UserError(
             "--budget: in epochs of anchors these methods see different numbers of images; "

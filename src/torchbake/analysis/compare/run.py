@@ -21,10 +21,14 @@ from ...models.networks import NETWORKS
 from ...recipe import Recipe
 from ...training.files import write_text
 from ...training.run_folder import RunFolder
+from .cards import VISIBLE, Cards, list_visible_cards
 from .plan import Run
 
 Report = Callable[[list[RunFolder], Path, Console], Any]
 """Writes a page of finished runs; a function of a module, since other processes call it."""
+
+Working = dict[Any, tuple[BaseProcess, Connection, Run, str | None]]
+"""Runs at work by their processes' sentinels, and their GPUs."""
 
 
 def run_missing(
@@ -75,26 +79,29 @@ def _do_runs(
     )
     # Several runs share the cores; one alone has what torch takes by itself.
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
-    working: dict[Any, tuple[BaseProcess, Connection, Run]] = {}
+    cards = Cards(list_visible_cards())
+    working: Working = {}
     failures: list[str] = []
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         while missing or working:
             while missing and len(working) < jobs and not _needs_one_of(missing[0], working):
                 run = missing.pop(0)
+                card = cards.take(run.recipe)
                 ours, theirs = context.Pipe(duplex=False)
                 process: BaseProcess = context.Process(
-                    target=_do_run, args=(run.recipe, run.folder, threads, report, theirs)
+                    target=_do_run, args=(run.recipe, run.folder, threads, card, report, theirs)
                 )
                 process.start()
                 theirs.close()
-                working[process.sentinel] = process, ours, run
+                working[process.sentinel] = process, ours, run, card
             for sentinel in connection.wait(list(working)):
-                process, ours, run = working.pop(sentinel)
+                process, ours, run, card = working.pop(sentinel)
                 process.join()
                 line = _receive_outcome(process, ours)
+                cards.give_back(card)
                 done += 1
-                name = run.folder.path.name
+                name = run.folder.path.name + (f" on GPU {card}" if card is not None else "")
                 told = f"{done}/{len(runs)} {name}: {line}"
                 console.print(told, highlight=False, markup=False, soft_wrap=True)
                 if run.folder.result.is_file():
@@ -104,7 +111,7 @@ def _do_runs(
     except KeyboardInterrupt:
         raise Stopped("stopped; the same command goes on from there") from None
     finally:
-        _stop_all([process for process, _, _ in working.values()])
+        _stop_all([process for process, *_ in working.values()])
         signal.signal(signal.SIGTERM, before)
     return failures
 
@@ -140,9 +147,9 @@ def _stop_all(processes: list[BaseProcess]) -> None:
             process.kill()
 
 
-def _needs_one_of(run: Run, working: dict[Any, tuple[BaseProcess, Connection, Run]]) -> bool:
+def _needs_one_of(run: Run, working: Working) -> bool:
     """Whether the run is to be taught by one that may still be at work."""
-    return run.taught and any(not other.taught for _, _, other in working.values())
+    return run.taught and any(not other.taught for _, _, other, _ in working.values())
 
 
 def _receive_outcome(process: BaseProcess, pipe: Connection) -> str:
@@ -154,9 +161,16 @@ def _receive_outcome(process: BaseProcess, pipe: Connection) -> str:
 
 
 def _do_run(
-    recipe: Recipe, folder: RunFolder, threads: int | None, report: Report, pipe: Connection
+    recipe: Recipe,
+    folder: RunFolder,
+    threads: int | None,
+    card: str | None,
+    report: Report,
+    pipe: Connection,
 ) -> None:
     """One run, in a process of its own; tells in one line what came of it."""
+    if card is not None:
+        os.environ[VISIBLE] = card  # CUDA reads it when it is first used, later than here
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.setpgid(0, 0)  # a terminal's Ctrl-C is for the comparison, which passes it on
     # Until training handles it: ended at once, this process would leave those that decode images.

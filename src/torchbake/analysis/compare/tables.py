@@ -10,19 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from ...training.files import write_text
-from .figures import Record, Row
+from .figures import Row
+from .seeds import Record
 
 MARK = "‡"
+SCALINGS = {
+    "validation": "on the validation images",
+    "halves": "for each half of the test images on the other half",
+}
+"""How temperatures are fitted, by `Row.scaled_by`."""
 
 
 def format_comparison(rows: list[Row], report: str) -> str:
     """The table, and what is to be known about it."""
+    scaled = any(row.scaled_by for row in rows)
     head = [
         ("method", "---"),
         (title_top1(report), "--:"),
         ("over baseline (p)", "--:"),
         ("NLL", "--:"),
         ("ECE %", "--:"),
+        *[("NLL, scaled", "--:"), ("ECE %, scaled", "--:")] * scaled,
         ("images seen", "--:"),
         ("forwards / image", "--:"),
         ("seconds", "--:"),
@@ -38,6 +46,7 @@ def format_comparison(rows: list[Row], report: str) -> str:
             format_gain(row),
             format_spread(row.nll, 3),
             format_spread(row.ece, 1),
+            *[format_spread(row.nll_scaled, 3), format_spread(row.ece_scaled, 1)] * scaled,
             format_images(row),
             f"{row.forwards_per_image:.2g}",
             f"{row.seconds[0]:.1f}",
@@ -70,9 +79,17 @@ def list_remarks(rows: list[Row], report: str) -> list[str]:
     told = [f"Mean ± standard error, {counts};"]
     if report != "last":
         told.append("of the evaluation with the best top-1, chosen on the test set;")
+    elif rows and all(row.selected for row in rows):
+        told.append("of the evaluation that is best on the validation images;")
+    elif any(row.selected for row in rows):
+        told.append("of the last evaluation, or of the best on validation images where named so;")
     else:
         told.append("of the last evaluation;")
     told.append("p of a paired t-test over the seeds, not corrected for their number.")
+    ways = {way for row in rows for way in row.scaled_by}
+    if ways:
+        texts = [text for way, text in SCALINGS.items() if way in ways]
+        told.append(f"Scaled: by a temperature fitted {' or '.join(texts)}.")
     if any(row.teacher_images for row in rows):
         told.append("“+”: images that teachers had seen before.")
     if any(row.unequal for row in rows):
@@ -80,8 +97,10 @@ def list_remarks(rows: list[Row], report: str) -> list[str]:
     return told
 
 
-def format_spread(value: tuple[float, float], digits: int) -> str:
-    """A mean and its standard error, if there is one."""
+def format_spread(value: tuple[float, float] | None, digits: int) -> str:
+    """A mean and its standard error, if there is one; nothing where there is no mean."""
+    if value is None:
+        return ""
     mean, error = value
     return f"{mean:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
 
@@ -124,8 +143,11 @@ def _flatten_row(row: Row) -> dict[str, Any]:
     """A row with one value a column."""
     flat: dict[str, Any] = {}
     for name, value in row._asdict().items():
-        if name in ("top1", "nll", "ece", "seconds"):
-            flat |= {name: value[0], f"{name}_standard_error": value[1]}
+        if name in ("top1", "nll", "ece", "seconds", "nll_scaled", "ece_scaled"):
+            mean, error = value or (None, None)
+            flat |= {name: mean, f"{name}_standard_error": error}
+        elif name == "scaled_by":
+            flat[name] = " ".join(value)
         elif name == "difference":
             difference, p = value or (None, None)
             flat |= {"top1_over_baseline": difference, "p": p}

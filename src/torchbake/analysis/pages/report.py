@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 from rich.console import Console
 
+from ...calibration import cross_fit
 from ...errors import UserError
 from ...training.distributed import find_device
 from ...training.files import write_text
+from ...training.network import read_temperature
 from ...training.opened_run import OpenedRun, open_run
 from ...training.run_folder import RunFolder
 from ..compare.figures import Row, compare_runs, find_baseline, name_variants, read_runs
@@ -22,9 +23,11 @@ from ..compare.tables import (
     list_remarks,
     title_top1,
 )
-from ..outputs import compute_outputs, restore_pictures
+from ..outputs import Outputs, compute_outputs, restore_pictures
 from . import charts
-from .diagnosis import count_confusions, measure_reliability
+from .by_class import describe_classes
+from .diagnosis import Bin, count_confusions, measure_reliability
+from .figures import list_figures
 from .inspect import draw_batch, inspect_batch, make_remark, name_images, read_settings
 from .render import render
 from .sprites import make_sprite
@@ -35,6 +38,9 @@ TITLES = {
     ("eval", "top1"): "Test top-1, %",
     ("eval", "nll"): "Test NLL, nats",
     ("eval", "ece"): "Test ECE, %",
+    ("eval", "validation_top1"): "Validation top-1, %",  # below the others, in three columns
+    ("eval", "validation_nll"): "Validation NLL, nats",
+    ("eval", "validation_ece"): "Validation ECE, %",
     ("train", "loss"): "Training loss",
     ("train", "train_top1"): "Training top-1, %",
     ("train", "lr"): "Learning rate",
@@ -85,7 +91,8 @@ def write_report(
         variant if k in finished else f"{variant} ({runs[k].path.resolve().name}, not finished)"
         for k, variant in enumerate(variants)
     ]
-    details: dict[str, Any] = {"inspector": None, "reliability": None, "confusions": []}
+    details: dict[str, Any] = {"inspector": None, "reliability": [], "confusions": []}
+    details["by_class"] = []
     if first.result.is_file():
         try:
             opened = open_run(first.path, device_name=device_name, console=console)
@@ -111,12 +118,13 @@ def write_report(
         legend=[(name, *charts.style_line(k)) for k, name in enumerate(dict.fromkeys(variants))],
         charts=_draw_charts(variants, records),
         rows=[_format_row(row) for row in rows],
+        scaled=any(row.scaled_by for row in rows),
         axis=_make_axis(rows),
         remark=make_remark(recipe),
         baseline=baseline,
         top1_title=title_top1(recipe.training.report),
         remarks=" ".join(list_remarks(rows, recipe.training.report)),
-        figures=_list_figures(first, records[0]),
+        figures=list_figures(first, records[0]),
         view=(charts.WIDTH, charts.HEIGHT, charts.LEFT, charts.RIGHT, charts.TOP, charts.BOTTOM),
         **details,
     )
@@ -153,38 +161,6 @@ def _draw_charts(variants: list[str], records: list[list[dict[str, Any]]]) -> li
     return found
 
 
-def _list_figures(run: RunFolder, records: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Names and values for the first run's table."""
-    evaluated = [record for record in records if record["kind"] == "eval"]
-    trained = [record for record in records if record["kind"] == "train"]
-    figures = []
-    if evaluated:
-        last = evaluated[-1]
-        figures += [
-            ("Images seen", f"{last['images']:,} in {last['step']:,} steps"),
-            ("Test top-1, last evaluation", f"{last['top1']:.2f}%"),
-            ("Test top-5", f"{last['top5']:.2f}%"),
-            ("Test NLL", f"{last['nll']:.4f} nats"),
-            ("Test ECE, 15 bins", f"{last['ece']:.2f}%"),
-        ]
-        if "ema_top1" in last:
-            figures.append(("Test top-1 of the averaged weights", f"{last['ema_top1']:.2f}%"))
-        best = max(record["top1"] for record in evaluated)
-        figures.append(("Best top-1 of any evaluation (chosen on the test set)", f"{best:.2f}%"))
-    if trained:
-        rate = median(record["images_per_second"] for record in trained)
-        figures.append(("Throughput, median", f"{rate:,.0f} images/s"))
-    if run.result.is_file():
-        result = run.read_result()
-        figures += [
-            ("Training time, without evaluation", f"{result['seconds']:,.1f} s"),
-            ("Peak memory", f"{result['peak_memory'] / 2**20:,.0f} MiB"),
-            ("Forward passes per image", f"{result['forwards'] / max(result['images'], 1):.2f}"),
-            ("Trained parameters", f"{result['trained_parameters']:,}"),
-        ]
-    return figures
-
-
 def _make_axis(rows: list[Row]) -> list[charts.Tick]:
     """Ticks of the axis of top-1 with its errors, in percent of the width."""
     if not rows:
@@ -203,6 +179,8 @@ def _format_row(row: Row) -> dict[str, Any]:
         "difference": format_gain(row),
         "nll": format_spread(row.nll, 3),
         "ece": format_spread(row.ece, 2),
+        "nll_scaled": format_spread(row.nll_scaled, 3),
+        "ece_scaled": format_spread(row.ece_scaled, 2),
         "images": format_images(row),
         "forwards": f"{row.forwards_per_image:.2f}",
         "seconds": f"{row.seconds[0]:,.0f}",
@@ -223,7 +201,7 @@ def _find_errors(opened: OpenedRun, size: int, console: Console) -> dict[str, An
     pictures = restore_pictures(opened, test, torch.tensor(shown)) if shown else None
     places = iter(range(len(shown)))
     return {
-        "reliability": measure_reliability(outputs.logits, outputs.labels),
+        "reliability": _measure_reliabilities(opened, outputs),
         "confusions": [
             {
                 "label": classes[confusion.label],
@@ -236,7 +214,19 @@ def _find_errors(opened: OpenedRun, size: int, console: Console) -> dict[str, An
         ],
         "examples": None if pictures is None else make_sprite(pictures, 48),
         "test_images": len(test),
+        **describe_classes(outputs.logits, outputs.labels, classes),
     }
+
+
+def _measure_reliabilities(opened: OpenedRun, outputs: Outputs) -> list[tuple[str, list[Bin]]]:
+    """Reliability as trained and after temperature scaling, with titles."""
+    logits, labels, indices = outputs.logits, outputs.labels, outputs.indices
+    temperature = read_temperature(opened.run)
+    divisors = cross_fit(logits, labels, indices)[:, None] if temperature is None else temperature
+    return [
+        ("Reliability: accuracy by confidence", measure_reliability(logits, labels)),
+        ("Reliability after temperature scaling", measure_reliability(logits / divisors, labels)),
+    ]
 
 
 def _make_inspector(opened: OpenedRun, size: int, console: Console) -> dict[str, Any]:

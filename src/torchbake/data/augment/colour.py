@@ -5,10 +5,11 @@ Each image by its own random numbers, on whatever device the batch is; between 0
 
 import math
 from itertools import permutations
+from typing import NamedTuple
 
 import torch
 
-from ..._shapes import Float, Tensor
+from ..._shapes import Float, Int, Tensor
 from ...recipe import DataRecipe
 from .views import Views
 
@@ -28,62 +29,88 @@ _BRIGHTNESS, _CONTRAST, _SATURATION = range(3)
 _ORDERS = tuple(permutations((_BRIGHTNESS, _CONTRAST, _SATURATION)))
 
 
+class Constants(NamedTuple):
+    """What colours are computed with, on a device: to be made once, since each is a copy to it."""
+
+    grey: Float[Tensor, " 3"]
+    orders: Int[Tensor, "6 3"]
+    eigenvectors: Float[Tensor, "3 3"]
+    eigenvalues: Float[Tensor, " 3"]
+
+
+def make_constants(device: torch.device) -> Constants:
+    tables = (GREY, _ORDERS, EIGENVECTORS, EIGENVALUES)
+    return Constants(*(torch.tensor(table, device=device) for table in tables))
+
+
 def change_colours(
     pixels: Float[Tensor, "n ch h w"],
     recipe: DataRecipe,
     views: Views,
+    constants: Constants | None = None,
 ) -> Float[Tensor, "n ch h w"]:
     """Images with the colours that the recipe's `color_jitter` and `lighting` give their views.
 
     Args:
         pixels: from 0 to 255.
         views: on the device of the pixels.
+        constants: on that device; None makes them.
     """
+    constants = constants or make_constants(pixels.device)
     random = views.draw("colour", NUMBERS)
     if recipe.color_jitter:
-        pixels = jitter(pixels, recipe.color_jitter, random)
+        pixels = jitter(pixels, recipe.color_jitter, random, constants)
     if recipe.lighting:
-        pixels = add_lighting(pixels, recipe.lighting, random)
+        pixels = add_lighting(pixels, recipe.lighting, random, constants)
     return pixels
 
 
 def jitter(
-    pixels: Float[Tensor, "n ch h w"], strength: float, random: Float[Tensor, "n numbers"]
+    pixels: Float[Tensor, "n ch h w"],
+    strength: float,
+    random: Float[Tensor, "n numbers"],
+    constants: Constants | None = None,
 ) -> Float[Tensor, "n ch h w"]:
     """Brightness, contrast and saturation, each times a factor from 1 − strength to 1 + strength.
 
     They follow each other in a random order, as in torchvision's ColorJitter, and each blends the
     image with black, with its mean grey, or with its greys: factor × image + (1 − factor) × those.
     """
+    constants = constants or make_constants(pixels.device)
     factors = 1 + strength * (2 * random[:, :3] - 1)
-    orders = torch.tensor(_ORDERS, device=pixels.device)[(random[:, 3] * len(_ORDERS)).long()]
+    orders = constants.orders[(random[:, 3] * len(_ORDERS)).long()]
     for operation in orders.unbind(1):
         factor = factors.gather(1, operation[:, None])[:, :, None, None]
         operation = operation[:, None, None, None]
-        grey = _grey(pixels)
+        grey = _grey(pixels, constants.grey)
         blended = torch.where(operation == _CONTRAST, grey.mean(dim=(2, 3), keepdim=True), grey)
         blended = blended.masked_fill(operation == _BRIGHTNESS, 0)
         pixels = (factor * pixels + (1 - factor) * blended).clamp(0, 255)
     return pixels
 
 
-def _grey(pixels: Float[Tensor, "n ch h w"]) -> Float[Tensor, "n 1 h w"]:
+def _grey(
+    pixels: Float[Tensor, "n ch h w"], shares: Float[Tensor, " 3"]
+) -> Float[Tensor, "n 1 h w"]:
     if pixels.shape[1] == 1:
         return pixels
-    return (pixels * torch.tensor(GREY, device=pixels.device).view(3, 1, 1)).sum(1, keepdim=True)
+    return (pixels * shares.view(3, 1, 1)).sum(1, keepdim=True)
 
 
 def add_lighting(
-    pixels: Float[Tensor, "n 3 h w"], deviation: float, random: Float[Tensor, "n numbers"]
+    pixels: Float[Tensor, "n 3 h w"],
+    deviation: float,
+    random: Float[Tensor, "n numbers"],
+    constants: Constants | None = None,
 ) -> Float[Tensor, "n 3 h w"]:
     """One colour added to all of an image: a normal multiple of each principal component.
 
     Krizhevsky et al., NeurIPS 2012, section 4.1: eigenvectors × (eigenvalues × α), α normal with
     this standard deviation. What leaves 0 to 255 by this stays as it is.
     """
-    vectors = torch.tensor(EIGENVECTORS, device=pixels.device)
-    values = torch.tensor(EIGENVALUES, device=pixels.device)
-    colour = (deviation * _normal(random[:, 4:8])[:, :3] * values) @ vectors.T
+    constants = constants or make_constants(pixels.device)
+    amounts = deviation * _normal(random[:, 4:8])[:, :3] * constants.eigenvalues
+    colour = amounts @ constants.eigenvectors.T
     return pixels + 255 * colour[:, :, None, None]
 
 

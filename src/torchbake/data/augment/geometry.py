@@ -21,12 +21,39 @@ def choose_crop_share(recipe: DataRecipe) -> float:
 
 
 def crop_middle(
-    pixels: UInt8[Tensor, "*n ch h w"], size: int, share: float
+    pixels: UInt8[Tensor, "*n ch h w"],
+    size: int,
+    share: float,
+    interpolation: str | None = None,
 ) -> UInt8[Tensor, "*n ch size size"]:
     """The central square of images, with this share of the shorter side, resized."""
     from torchvision.transforms.v2 import functional as F
 
-    return F.center_crop(F.resize(pixels, [round(size / share)], antialias=True), [size])
+    return F.center_crop(resize(pixels, round(size / share), interpolation), [size])
+
+
+def resize(
+    pixels: UInt8[Tensor, "*n ch h w"], shorter: int, interpolation: str | None = None
+) -> UInt8[Tensor, "*n ch h2 w2"]:
+    """Images resized with antialiasing to so many pixels on their shorter side.
+
+    Pillow does it, one by one, whose pixels are those that timm and torchvision make of a picture;
+    of a tensor, torchvision rounds some to the neighbouring level.
+
+    Args:
+        interpolation: `bilinear`, which None stands for, or `bicubic`.
+    """
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as F
+
+    if min(pixels.shape[-2:]) == shorter:
+        return pixels
+    mode = InterpolationMode(interpolation or "bilinear")
+    resized = [
+        F.pil_to_tensor(F.resize(F.to_pil_image(image), [shorter], interpolation=mode))
+        for image in pixels.reshape(-1, *pixels.shape[-3:])
+    ]
+    return torch.stack(resized).view(*pixels.shape[:-2], *resized[0].shape[1:])
 
 
 def draw_box(

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from ..._shapes import Float, Int, Tensor
 from ...randomness import derive_seed
 from ...recipe import DataRecipe
+from ..transfer import copy_to
 
 
 def mix_batch(
@@ -43,7 +44,7 @@ def mix_batch(
     share = float(
         np.random.default_rng(derive_seed("share", *key)).beta(alphas[name], alphas[name])
     )
-    other = _other_groups(n, partners + 1, generator).to(images.device)
+    other = copy_to(_other_groups(n, partners + 1, generator), images.device)
     if name == "mixup":
         images = images.lerp(images[other], 1 - share)
     else:

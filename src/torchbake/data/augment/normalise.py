@@ -24,10 +24,14 @@ def measure_channels(pixels: UInt8[Tensor, "n ch h w"]) -> tuple[list[float], li
 
 def normalise(
     pixels: UInt8[Tensor, "n ch h w"] | Float[Tensor, "n ch h w"],
-    mean: Sequence[float],
-    std: Sequence[float],
+    mean: Sequence[float] | Float[Tensor, " ch"],
+    std: Sequence[float] | Float[Tensor, " ch"],
 ) -> Float[Tensor, "n ch h w"]:
-    """Pixels from 0 to 255 as floats: (pixel / 255 − mean) / std of each channel."""
-    shift = torch.tensor(mean, device=pixels.device).view(-1, 1, 1) * 255
-    scale = torch.tensor(std, device=pixels.device).view(-1, 1, 1) * 255
+    """Pixels from 0 to 255 as floats: (pixel / 255 − mean) / std of each channel.
+
+    Args:
+        mean, std: as tensors on the device of the pixels they need not be copied there.
+    """
+    shift = torch.as_tensor(mean, device=pixels.device).view(-1, 1, 1) * 255
+    scale = torch.as_tensor(std, device=pixels.device).view(-1, 1, 1) * 255
     return pixels.to(torch.float32, copy=True).sub_(shift).div_(scale)

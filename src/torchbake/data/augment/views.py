@@ -8,6 +8,7 @@ import torch
 
 from ..._shapes import Float, Int, Tensor
 from ...randomness import draw_uniform
+from ..transfer import copy_to
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Views:
         return draw_uniform(self.indices, self.occurrences, count, *key)
 
     def to(self, device: torch.device) -> "Views":
-        return Views(self.indices.to(device), self.occurrences.to(device), self.epoch, self.seed)
+        both = copy_to(torch.stack([self.indices, self.occurrences]), device)  # one copy
+        return Views(both[0], both[1], self.epoch, self.seed)
 
     def __reduce__(self) -> tuple[Callable[..., "Views"], tuple[Any, ...]]:
         # By value: torch would pass each tensor to a worker process as a file of shared memory.

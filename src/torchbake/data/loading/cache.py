@@ -12,7 +12,7 @@ from filelock import FileLock
 from ..._shapes import Tensor, UInt8
 from ..sources.base import Split
 
-VERSION = "1"
+VERSION = "2"
 """Another one where the same files would be decoded to other pixels."""
 
 

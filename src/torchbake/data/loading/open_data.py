@@ -11,11 +11,14 @@ from ..._shapes import Int, Tensor, UInt8
 from ...batch import Batch
 from ...errors import UserError
 from ...recipe import DataRecipe
-from ..augment.geometry import choose_crop_share, crop_middle
+from ..augment.geometry import choose_crop_share
 from ..augment.normalise import measure_channels, normalise
+from ..preprocessing import Preprocessing
 from ..sources.base import Source, Split
 from ..sources.registry import open_source
 from ..sources.subsets import apply_subset
+from ..transfer import copy_to, pick_rows
+from .ahead import prefetch
 from .cache import find_cache_folder
 from .in_memory import LIMIT, decode_all
 from .streaming import Stream, check_pixels, make_stream_loader
@@ -32,7 +35,7 @@ class Data:
     Attributes:
         image_size: height and width of what the model is given, in pixels.
         mean, std: of each channel, on the scale from 0 to 1.
-        pixels: the training and the test images, where they are in memory.
+        pixels: the training, the test and any validation images, where they are in memory.
     """
 
     recipe: DataRecipe
@@ -41,7 +44,19 @@ class Data:
     channels: int
     mean: list[float]
     std: list[float]
-    pixels: tuple[UInt8[Tensor, "n ch h w"], UInt8[Tensor, "m ch h w"]] | None
+    pixels: tuple[UInt8[Tensor, "_ ch h w"], ...] | None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to images in evaluation."""
+        return Preprocessing(
+            self.image_size,
+            self.channels,
+            tuple(self.mean),
+            tuple(self.std),
+            choose_crop_share(self.recipe),
+            self.recipe.interpolation or "bilinear",
+        )
 
     @property
     def workers(self) -> int:
@@ -52,9 +67,14 @@ class Data:
         self, batch_size: int, device: torch.device, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
         """This rank's share of the test images, in order, as they are."""
-        test = self.source.test
-        own = torch.arange(len(test))[rank::world_size]
-        yield from self.plain_batches(test, own, batch_size, device)
+        yield from self.share_batches(self.source.test, batch_size, device, rank, world_size)
+
+    def share_batches(
+        self, split: Split, batch_size: int, device: torch.device, rank: int, world_size: int
+    ) -> Iterator[Batch]:
+        """This rank's share of the images of a split, in order, as they are."""
+        own = torch.arange(len(split))[rank::world_size]
+        yield from self.plain_batches(split, own, batch_size, device)
 
     def plain_batches(
         self, split: Split, indices: Int[Tensor, " k"], batch_size: int, device: torch.device
@@ -64,28 +84,31 @@ class Data:
         Args:
             split: of this data set, or other images of as many channels.
         """
+        batches = self._make_plain_batches(split, indices, batch_size, device)
+        yield from prefetch(batches, device)
+
+    def _make_plain_batches(
+        self, split: Split, indices: Int[Tensor, " k"], batch_size: int, device: torch.device
+    ) -> Iterator[Batch]:
+        statistics = torch.tensor([self.mean, self.std], device=device)
+
+        def make_batch(pixels: Tensor, part: Tensor) -> Batch:
+            images = normalise(copy_to(pixels, device), statistics[0], statistics[1])
+            labels, numbers = copy_to(torch.stack([split.labels[part], part]), device)
+            return Batch(images, labels, numbers)
+
         parts = indices.split(batch_size) if len(indices) else ()
-        own = (self.source.train, self.source.test)
+        own = (self.source.train, self.source.test, self.source.validation)
         if self.pixels is not None and split in own:
-            pixels, share = self.pixels[own.index(split)], choose_crop_share(self.recipe)
+            pixels, preprocessing = self.pixels[own.index(split)], self.preprocessing
             for part in parts:
-                seen = (
-                    crop_middle(pixels[part], self.image_size, share) if share < 1 else pixels[part]
-                )
-                yield self._make_batch(split, seen, part, device)
+                yield make_batch(preprocessing.crop(pick_rows(pixels, part, device)), part)
             return
         stream = Stream(split, self.recipe, self.channels, self.image_size)
         wanted = [part.tolist() for part in parts]
         loader = make_stream_loader(stream, wanted, self.workers, device)
         for part, streamed in zip(parts, loader, strict=True):
-            yield self._make_batch(split, check_pixels(streamed), part, device)
-
-    def _make_batch(
-        self, split: Split, pixels: Tensor, indices: Tensor, device: torch.device
-    ) -> Batch:
-        images = normalise(pixels.to(device, non_blocking=True), self.mean, self.std)
-        labels = split.labels[indices]
-        return Batch(images, labels.to(device), indices.to(device))
+            yield make_batch(check_pixels(streamed), part)
 
 
 def open_data(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> Data:
@@ -127,8 +150,8 @@ def open_data(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> 
 
 def _decode_splits(
     recipe: DataRecipe, source: Source, size: int, progress: Callable[[str, int, int], None]
-) -> tuple[Tensor, Tensor] | None:
-    """The training and the test images, if both are to be in memory and can be."""
+) -> tuple[Tensor, ...] | None:
+    """The images of each split, training first, if all are to be in memory and can be."""
     if recipe.in_memory is False or recipe.crop == "resized":
         return None
     limit = math.inf if recipe.in_memory else LIMIT
@@ -141,9 +164,15 @@ def _decode_splits(
 
         return decode_all(split, (size, size), limit, workers, tell, cache)
 
-    train = decode("training", source.train)
-    test = None if train is None else decode("test", source.test)
-    return None if train is None or test is None else (train, test)
+    splits = {"training": source.train, "test": source.test, "validation": source.validation}
+    decoded = []
+    for name, split in splits.items():
+        if split is not None:
+            pixels = decode(name, split)
+            if pixels is None:
+                return None
+            decoded.append(pixels)
+    return tuple(decoded)
 
 
 def _choose_statistics(

@@ -16,6 +16,7 @@ from ..augment.geometry import (
     scale_box,
     shift_and_flip,
 )
+from ..augment.policies import apply_policy
 from ..augment.views import Views
 from ..sources.base import Split
 from ..sources.decoding import decode, read_size
@@ -58,10 +59,16 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
                 if random is not None and in_parts:
                     batch[row] = self._random_part(index, random[row].tolist())
                 else:
-                    batch[row] = crop_middle(self.split.load(index), self.size, share)
+                    pixels = self.split.load(index)
+                    batch[row] = crop_middle(pixels, self.size, share, self.recipe.interpolation)
         except UserError as error:
             return str(error)
-        return batch if random is None or in_parts else shift_and_flip(batch, self.recipe, random)
+        if random is None:
+            return batch
+        if not in_parts:
+            batch = shift_and_flip(batch, self.recipe, random)
+        assert isinstance(wanted, Views)
+        return apply_policy(batch, self.recipe, wanted)
 
     def _random_part(self, index: int, numbers: list[float]) -> UInt8[Tensor, "ch size size"]:
         size, encoded = self.size, self.split.encoded
@@ -76,11 +83,13 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
             pixels = decode(content, self.channels, name, reduction)
             if pixels.shape[1:] != (height, width):
                 box = scale_box(box, pixels.shape[1] / height, pixels.shape[2] / width)
+        from torchvision.transforms import InterpolationMode
         from torchvision.transforms.v2 import functional as F
 
         # Resizing is twice as fast where colours lie together.
         part = F.crop(pixels[None], *box).contiguous(memory_format=torch.channels_last)
-        part = F.resize(part, [size, size], antialias=True)[0]
+        mode = InterpolationMode(self.recipe.interpolation or "bilinear")
+        part = F.resize(part, [size, size], interpolation=mode, antialias=True)[0]
         return part.flip(2) if self.recipe.flip and numbers[2] < 0.5 else part
 
 

@@ -7,11 +7,15 @@ import torch
 from ..._shapes import Float, Tensor, UInt8
 from ...batch import Batch
 from ...sampling.class_groups import ClassGroupedBatchSampler
-from ..augment.colour import change_colours
+from ..augment.colour import change_colours, make_constants
 from ..augment.geometry import cut_out, draw_geometry, shift_and_flip
 from ..augment.normalise import normalise
+from ..augment.policies import apply_policy, erase
 from ..augment.views import Views, join_views
+from ..transfer import copy_to, pick_rows, runs_beside_host
+from .ahead import Ahead, prefetch
 from .open_data import Data
+from .placement import place_pixels
 from .streaming import Stream, check_pixels, make_stream_loader
 
 AHEAD, AHEAD_VALUES = 32, 2**25
@@ -26,6 +30,11 @@ class TrainLoader:
 
     Args:
         views: differently augmented copies of each image, see `Batch.images`.
+
+    Attributes:
+        pixels: the training images where they are in memory: on the device, or on the host if the
+            device has too little memory.
+        note: a line on the latter.
     """
 
     def __init__(
@@ -42,10 +51,17 @@ class TrainLoader:
         self.seed = seed
         self.views = views
         self.labels = data.source.train.labels.to(device)
-        self.pixels = None if data.pixels is None else data.pixels[0].to(device)
+        self.pixels: Tensor | None = None
+        self.note: str | None = None
+        if data.pixels is not None:
+            self.pixels, self.note = place_pixels(data.pixels[0], device)
+        # Each is a copy that the device is waited for, so they are made once.
+        self._mean, self._std = (torch.tensor(v, device=device) for v in (data.mean, data.std))
+        self._colours = make_constants(device)
         # On an accelerator a small batch costs hardly more than being asked for: many at a time.
         values = sampler.batch_size * views * data.channels * data.image_size**2
         self.ahead = 1 if device.type == "cpu" else max(1, min(AHEAD, AHEAD_VALUES // values))
+        self._views = Ahead[list[Views]]()
         self._wanted = _Wanted()
         if self.pixels is None:
             stream = Stream(data.source.train, data.recipe, data.channels, data.image_size)
@@ -55,11 +71,18 @@ class TrainLoader:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on."""
+        for number, batch in enumerate(prefetch(self._batches(epoch, start), self.device)):
+            if not number and runs_beside_host(self.device):
+                # Not before a batch is there: by then worker processes are forked.
+                self._views.begin(self._list_views, epoch + 1)
+            yield batch
+
+    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
         if self.pixels is None:
             for views, pixels in self.stream_pixels(epoch, start):
-                yield from self._make_batches([views], pixels.to(self.device, non_blocking=True))
+                yield from self._make_batches([views], copy_to(pixels, self.device))
             return
-        wanted = self._list_views(epoch)[start:]
+        wanted = self._views.take(self._list_views, epoch)[start:]
         for first in range(0, len(wanted), self.ahead):
             yield from self._make_batches(wanted[first : first + self.ahead], None)
 
@@ -67,7 +90,7 @@ class TrainLoader:
         self, epoch: int, start: int = 0
     ) -> Iterator[tuple[Views, UInt8[Tensor, "n_views ch h w"]]]:
         """The batches of an epoch as worker processes hand them over, cropped and flipped."""
-        wanted = self._wanted.batches = self._list_views(epoch)[start:]
+        wanted = self._wanted.batches = self._views.take(self._list_views, epoch)[start:]
         for views, pixels in zip(wanted, self._loader, strict=True):
             yield views, check_pixels(pixels)
 
@@ -88,8 +111,9 @@ class TrainLoader:
     ) -> Iterator[Batch]:
         """Batches that are augmented all at once; `pixels` are None for those in memory."""
         sizes = [len(part.indices) for part in parts]
-        views = join_views(parts).to(self.device)
-        images = self._augment(views, pixels)
+        joined = join_views(parts)
+        views = joined.to(self.device)
+        images = self._augment(joined, views, pixels)
         labels = self.labels[views.indices]
         rows = (images.split(sizes), labels.split(sizes), views.indices.split(sizes))
         for own_images, own_labels, indices in zip(*rows, strict=True):
@@ -97,18 +121,34 @@ class TrainLoader:
             yield Batch(own_images, own_labels[:count], indices[:count])
 
     def _augment(
-        self, views: Views, pixels: UInt8[Tensor, "n ch h w"] | None
+        self, on_host: Views, views: Views, pixels: UInt8[Tensor, "n ch h w"] | None
     ) -> Float[Tensor, "n ch h w"]:
-        """Augmented, as far as worker processes have not done it, and normalised."""
+        """Augmented, as far as worker processes have not done it, and normalised.
+
+        Args:
+            on_host, views: the same, on the host and on the device.
+        """
         recipe = self.data.recipe
-        random = draw_geometry(views, recipe)
+        random = None  # not needed where a worker process has cropped and flipped
+        if pixels is None or recipe.cutout:
+            random = draw_geometry(views, recipe)
         if pixels is None:
-            assert self.pixels is not None
-            pixels = shift_and_flip(self.pixels[views.indices], recipe, random)
+            assert random is not None
+            pixels = shift_and_flip(self._take_pixels(on_host, views), recipe, random)
+            pixels = apply_policy(pixels, recipe, views)
         if recipe.color_jitter or recipe.lighting:
-            pixels = change_colours(pixels.float(), recipe, views)
-        images = normalise(pixels, self.data.mean, self.data.std)
-        return cut_out(images, recipe.cutout, random) if recipe.cutout else images
+            pixels = change_colours(pixels.float(), recipe, views, self._colours)
+        images = normalise(pixels, self._mean, self._std)
+        if random is not None and recipe.cutout:
+            images = cut_out(images, recipe.cutout, random)
+        return erase(images, recipe.random_erasing, views) if recipe.random_erasing else images
+
+    def _take_pixels(self, on_host: Views, views: Views) -> UInt8[Tensor, "n ch h w"]:
+        """Images in memory, on the device."""
+        assert self.pixels is not None
+        if self.pixels.device == self.labels.device:
+            return self.pixels[views.indices]
+        return copy_to(pick_rows(self.pixels, on_host.indices, self.device), self.device)
 
 
 class _Wanted:

@@ -18,7 +18,7 @@ from ...randomness import make_generator
 from ...recipe import DataRecipe
 from ..loading.workers import count_workers, leave_signals
 from ..sources.base import Split
-from ..sources.decoding import open_image
+from ..sources.decoding import open_image, read_pixels
 from ..sources.registry import open_source
 from ..sources.subsets import apply_subset
 from .replace import name_hidden, replace_folder, restore_former
@@ -181,9 +181,11 @@ def _as_jpeg(image: Image.Image, short_side: int, quality: int) -> bytes:
     size = (round(image.width * scale), round(image.height * scale))
     if scale < 1:
         image.draft(None, (2 * size[0], 2 * size[1]))  # a very large one is decoded smaller
-    image = image if image.mode == "L" else image.convert("RGB")
+    # What is written has no EXIF that would say how it is to be turned.
+    turned = to_pil_image(read_pixels(image, 1 if image.mode == "L" else 3))
     if scale < 1:
-        image = image.resize(size, Image.Resampling.BICUBIC)
+        upright = turned.size != image.size
+        turned = turned.resize(size[::-1] if upright else size, Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
+    turned.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

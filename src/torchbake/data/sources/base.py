@@ -35,7 +35,8 @@ class Split:
         files: where the encoded images are, if they are in files.
         part: which images in these files they are, and as what they are decoded.
         names: what image i is called, where images have names that tell them apart.
-        numbers: of the images before `data.labels` left some out; None where it did not.
+        numbers: of the images in the training split as it was before `data.labels` and
+            `data.validation` took some out; None where none were.
     """
 
     labels: Int[Tensor, " n"]
@@ -61,13 +62,20 @@ class Source:
     """A data set: what is trained on, what is evaluated on, and the names of the classes.
 
     Attributes:
+        validation: what a temperature is fitted and an epoch chosen on; None where there is none.
+        stands_in: the name of the split that is tested on, where it is a validation split because
+            there is no other.
         notes: lines that a user should read, such as what was left out.
+        found: what the images were found in, in words, where that was not given.
     """
 
     train: Split
     test: Split
     classes: list[str]
+    validation: Split | None = None
+    stands_in: str = ""
     notes: tuple[str, ...] = ()
+    found: str = ""
 
 
 def read_nth(paths: list[str], index: int) -> Encoded:
@@ -117,14 +125,56 @@ def _decode_nth(
     return decode(content, channels, name)
 
 
+_VALIDATION = ("val", "valid", "validation", "dev")
 USUAL_SPLITS = {
     "train": ("train", "training"),
-    "test": ("test", "val", "valid", "validation", "dev"),
+    "test": ("test", *_VALIDATION),
+    "validation": _VALIDATION,
 }
 
 
+class Names(NamedTuple):
+    """What the splits of a data set are called that a recipe uses.
+
+    Attributes:
+        validation: None if the recipe takes none of the data set's.
+        stands_in: see `Source.stands_in`.
+    """
+
+    train: str
+    test: str
+    validation: str | None
+    stands_in: str
+
+
+def pick_splits(recipe: "DataRecipe", present: Sequence[str]) -> Names:
+    """The splits that the recipe uses, among those present.
+
+    Raises:
+        UserError: one is not there, or would be both the test and the validation split.
+    """
+    train = pick_split("train", recipe.train_split, present, recipe.name)
+    test = pick_split("test", recipe.test_split, present, recipe.name)
+    unnamed = recipe.test_split is None and test in _VALIDATION
+    if not takes_split(recipe):
+        return Names(train, test, None, test if unnamed else "")
+    named = recipe.validation if isinstance(recipe.validation, str) else None
+    others = [name for name in present if name != test]
+    if test == named or (not named and test in _VALIDATION and not {*others} & {*_VALIDATION}):
+        raise UserError(
+            f"data.validation: '{test}' of {recipe.name} is the test split; name another one with "
+            "data.test_split, or hold out a fraction of the training images, such as 0.1"
+        )
+    return Names(train, test, pick_split("validation", named, others, recipe.name), "")
+
+
+def takes_split(recipe: "DataRecipe") -> bool:
+    """Whether the recipe takes its validation images from a split of the data set's own."""
+    return recipe.validation is True or isinstance(recipe.validation, str)
+
+
 def pick_split(kind: str, given: str | None, present: Sequence[str], source: str) -> str:
-    """The split of this kind ("train" or "test") among those present.
+    """The split of this kind ("train", "test" or "validation") among those present.
 
     Raises:
         UserError: the given one, or any of the usual ones, is not there.
@@ -133,17 +183,19 @@ def pick_split(kind: str, given: str | None, present: Sequence[str], source: str
     for name in wanted:
         if name in present:
             return name
+    key = "data.validation" if kind == "validation" else f"data.{kind}_split"
     raise UserError(
         f"{source}: no {kind} split: expected {' or '.join(wanted)}, found "
-        f"{', '.join(sorted(present)) or 'none'} (data.{kind}_split)"
+        f"{', '.join(sorted(present)) or 'none'} ({key})"
     )
 
 
-def note_other_splits(recipe: "DataRecipe", used: str, present: Sequence[str]) -> list[str]:
+def note_other_splits(recipe: "DataRecipe", used: Names, present: Sequence[str]) -> list[str]:
     """A line if another split could have been meant to be tested on."""
-    others = [name for name in USUAL_SPLITS["test"] if name in present and name != used]
+    others = [name for name in USUAL_SPLITS["test"] if name in present and name not in used[:3]]
     if recipe.test_split is not None or not others:
         return []
     return [
-        f"{recipe.name}: tests on '{used}', not on '{', '.join(others)}' (data.test_split chooses)"
+        f"{recipe.name}: tests on '{used.test}', not on '{', '.join(others)}' "
+        "(data.test_split chooses)"
     ]

@@ -44,13 +44,14 @@ def check_parquet(path: str, *, whole: bool = False) -> None:
         raise UserError(f"{path}: {what}: {shorten(reason, 200)}") from None
 
 
-def label_classes(train: Any, test: Any, label: str, source: str) -> Labels:
-    """The classes by what a column of two splits holds.
+def label_classes(splits: dict[str, Any], label: str, source: str) -> Labels:
+    """The classes by what a column holds in splits, of which the first is trained on.
 
     Raises:
         UserError: it holds neither whole numbers from 0 on nor text, or a class that no training
             image has.
     """
+    (_, train), *others = splits.items()
     feature = train.features[label]
     if hasattr(feature, "names"):
         names = feature.names or []
@@ -60,10 +61,21 @@ def label_classes(train: Any, test: Any, label: str, source: str) -> Labels:
         raise UserError(
             f"{source}: column '{label}' must hold whole numbers or text, has {shorten(kind)}"
         )
-    trained, tested = (set(split.unique(label)) - {None} for split in (train, test))
-    if str(getattr(test.features[label], "dtype", "")) != kind:
-        raise UserError(f"{source}: column '{label}' is of another type in the test split")
-    values = sorted(trained | tested)
+    trained = set(train.unique(label)) - {None}
+    known = set(trained)
+    for name, table in others:
+        if str(getattr(table.features[label], "dtype", "")) != kind:
+            raise UserError(f"{source}: column '{label}' is of another type in split '{name}'")
+        found = set(table.unique(label)) - {None}
+        known |= found
+        unseen = sorted(found - trained)
+        if unseen and trained:
+            told = ", ".join(f"'{shorten(str(value))}'" for value in unseen[:5])
+            raise UserError(
+                f"{source}: no training image has the label(s) {told}{' …' * (len(unseen) > 5)} "
+                f"of column '{label}' in split '{name}'"
+            )
+    values = sorted(known)
     notes = []
     if not kind.startswith(("string", "large_string", "bool")) and values:
         if values[0] < 0:
@@ -76,11 +88,4 @@ def label_classes(train: Any, test: Any, label: str, source: str) -> Labels:
                 f"{source}: column '{label}' holds {len(values):,} different numbers from "
                 f"{values[0]:,} to {values[-1]:,}: these are the classes, in this order"
             )
-    unseen = sorted(tested - trained)
-    if unseen and trained:
-        told = ", ".join(f"'{shorten(str(value))}'" for value in unseen[:5])
-        raise UserError(
-            f"{source}: no training image has the label(s) {told}{' …' * (len(unseen) > 5)} "
-            f"of column '{label}' in the test split"
-        )
     return Labels(values, [str(value) for value in values], notes)

@@ -1,75 +1,108 @@
 """Folders of images, one folder a class."""
 
-import os
-from dataclasses import replace
-from functools import partial
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from ...errors import UserError, shorten
-from .base import Source, Split, make_encoded_split, note_other_splits, pick_split, read_nth
-from .listing import Listing, list_images
+from .base import USUAL_SPLITS, Names, Source, note_other_splits, pick_split, pick_splits
+from .files import Splits, make_source
+from .listing import Listing, find_innermost, list_folders, list_images
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
 
 
 def open_image_folder(place: str, recipe: "DataRecipe") -> Source:
-    """A folder with train/ and test/, val/ or validation/, and in each a folder a class.
+    """A folder with a folder for each class, or with train/ and test/ (val/, …) that have them.
 
-    The order is that of torchvision's ImageFolder. Hidden files and folders are left out, each
-    folder and file counts once however many links lead to it, and the source's notes say what was
-    left out.
+    Without a test split, a part of each class is held out. The classes are the outermost folders,
+    or the innermost ones where all images are deeper and the names of their folders differ.
     """
     root = Path(place).expanduser()
     if not root.is_dir():
         raise UserError(f"{recipe.name}: there is no folder {root}")
-    present = [path.name for path in root.iterdir() if path.is_dir()]
-    names = (
-        pick_split("train", recipe.train_split, present, recipe.name),
-        pick_split("test", recipe.test_split, present, recipe.name),
-    )
-    train, test = (_list_split(root / name, recipe.name) for name in names)
-    if train.classes != test.classes:
-        only = sorted(set(train.classes) ^ set(test.classes))
-        raise UserError(
-            f"{recipe.name}: {names[0]}/ and {names[1]}/ must have the same class folders; in one "
-            f"alone: {', '.join(map(shorten, only[:5]))}{' …' * (len(only) > 5)}"
-        )
-
-    def split(listing: Listing) -> Split:
-        paths = listing.paths
-        labels = torch.tensor(listing.labels)
-        images = make_encoded_split(labels, partial(read_nth, paths), recipe.channels or 3, paths)
-        return replace(images, names=partial(_name_nth, root, paths))
-
+    present = list_folders(root)
+    names = _find_splits(root, present, recipe)
+    if names is None:
+        found, used = "class folders without splits", [""]
+    else:
+        used = [name for name in (names.train, names.test, names.validation or "") if name]
+        found = f"class folders in {' and '.join(f'{name}/' for name in used)}"
+    listings = {name: _list_split(root / name, recipe) for name in used}
+    classes = listings[used[0]].classes
+    for name, listing in listings.items():
+        if listing.classes != classes:
+            only = sorted(set(classes) ^ set(listing.classes))
+            raise UserError(
+                f"{recipe.name}: {used[0]}/ and {name}/ must have the same class folders; in one "
+                f"alone: {', '.join(map(shorten, only[:5]))}{' …' * (len(only) > 5)}"
+            )
+    if any("/" in name for name in classes):
+        found += ", the innermost ones (data.class_folders)"
     notes = [
-        f"{recipe.name}: left out of {name}/: {listing.describe_skipped()}"
-        for name, listing in zip(names, (train, test), strict=True)
+        f"{recipe.name}: left out{f' of {name}/' if name else ''}: {listing.describe_skipped()}"
+        for name, listing in listings.items()
         if listing.skipped
     ]
-    notes += note_other_splits(recipe, names[1], present)
-    return Source(split(train), split(test), train.classes, tuple(notes))
+    if names is None:
+        splits = Splits(listings[""].files)
+    else:
+        notes += note_other_splits(recipe, names, present)
+        splits = Splits(
+            listings[names.train].files,
+            listings[names.test].files if names.test else None,
+            listings[names.validation].files if names.validation else None,
+            names.stands_in,
+        )
+    return make_source(splits, classes, root, found, tuple(notes), recipe)
 
 
-def _list_split(folder: Path, source: str) -> Listing:
+def _find_splits(root: Path, present: list[str], recipe: "DataRecipe") -> Names | None:
+    """The folders of the splits, without one for testing if there is none; None without splits.
+
+    A class may be called `train`, so that there are splits only if there is more than one of their
+    usual names, or no folder of another name.
+    """
+    if not present:
+        left_out = list_images(root).describe_skipped()
+        what = f"no folders, but {left_out}" if left_out else "nothing"
+        raise UserError(
+            f"{recipe.name}: expected a folder for each class, or train/ and test/ with such "
+            f"folders, found {what}"
+        )
+    given = recipe.train_split or recipe.test_split
+    usual = {kind: [n for n in present if n in USUAL_SPLITS[kind]] for kind in ("train", "test")}
+    alone = len(usual["train"]) + len(usual["test"]) == len(present)
+    if not given and not (usual["train"] and usual["test"]) and not alone:
+        return None
+    if recipe.test_split is None and not usual["test"]:
+        train = pick_split("train", recipe.train_split, present, recipe.name)
+        return Names(train, "", None, "")
+    return pick_splits(recipe, present)
+
+
+def _list_split(folder: Path, recipe: "DataRecipe") -> Listing:
+    """The images of the class folders in a folder, each of which has some."""
     listing = list_images(folder)
+    if recipe.class_folders != "outermost":
+        innermost = find_innermost(folder)
+        repeated = Counter(name.rpartition("/")[2] for name in innermost).most_common(1)
+        deeper = not {name for name in innermost if "/" not in name}
+        apart = bool(repeated) and repeated[0][1] == 1
+        if recipe.class_folders == "innermost" or (deeper and apart):
+            listing = list_images(folder, innermost)
     if not listing.classes:
-        raise UserError(f"{source}: there is no class folder in {folder}")
+        raise UserError(f"{recipe.name}: there is no class folder in {folder}")
     counts = torch.tensor([0, *listing.labels]).bincount(minlength=len(listing.classes))
     counts[0] -= 1
     empty = [name for name, count in zip(listing.classes, counts, strict=True) if not count]
     if empty:
         left_out = f"; left out: {listing.describe_skipped()}" if listing.skipped else ""
         raise UserError(
-            f"{source}: no images in the class folder(s) {', '.join(map(shorten, empty[:5]))}"
+            f"{recipe.name}: no images in the class folder(s) {', '.join(map(shorten, empty[:5]))}"
             f"{' …' * (len(empty) > 5)} of {folder}{left_out}"
         )
     return listing
-
-
-def _name_nth(root: Path, paths: list[str], index: int) -> str:
-    """The path within the folder, so that a folder may be moved; all of it Unicode."""
-    return os.fsencode(Path(paths[index]).relative_to(root).as_posix()).decode(errors="replace")

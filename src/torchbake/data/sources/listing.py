@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import UserError, shorten
+from .files import Files
 
 HIDDEN, OUTSIDE, AGAIN, SPECIAL = (
     "hidden",
@@ -41,6 +42,11 @@ class Listing:
     labels: list[int] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def files(self) -> Files:
+        """The images, without where they were found."""
+        return Files(self.paths, self.labels)
+
     def describe_skipped(self) -> str:
         """Such as `12 .gif, 2 hidden`; the most frequent kinds, and how many others."""
         kinds = self.skipped.most_common()
@@ -49,41 +55,76 @@ class Listing:
         return ", ".join([*told, *[f"{rest:,} of other kinds"] * bool(rest)])
 
 
-def list_images(root: Path) -> Listing:
+def list_images(root: Path, innermost: list[str] | None = None) -> Listing:
     """The images in the folders of `root`, in the order of torchvision's ImageFolder.
 
     A folder that contains `root`, or that was listed already, is not entered again through a link;
     an image that a link leads to is listed once a class.
 
+    Args:
+        innermost: folders that are the classes, as paths within `root`; None takes those in it.
+
     Raises:
         UserError: a class folder whose name is not UTF-8, or a folder that cannot be read.
     """
     listing = Listing()
-    visited = {_get_place(folder) for folder in (root.resolve(), *root.resolve().parents)}
+    visited = _list_above(root)
     folders = []
     for entry in _scan(str(root), listing):
         if _is_dir(entry):
             folders.append(entry)
         else:
             listing.skipped[OUTSIDE if _is_image(entry) else _get_kind(entry)] += 1
-    real = [entry for entry in folders if not entry.is_symlink()]
-    visited |= {_get_place(entry) for entry in real}
-    for entry in sorted(set(folders) - set(real), key=lambda entry: entry.name):
-        if _get_place(entry) in visited:
-            listing.skipped[AGAIN] += 1
-            folders.remove(entry)
-        visited.add(_get_place(entry))
-    for label, entry in enumerate(sorted(folders, key=lambda entry: entry.name)):
+    if innermost is None:
+        real = [entry for entry in folders if not entry.is_symlink()]
+        visited |= {_get_place(entry) for entry in real}
+        for entry in sorted(set(folders) - set(real), key=lambda entry: entry.name):
+            if _get_place(entry) in visited:
+                listing.skipped[AGAIN] += 1
+                folders.remove(entry)
+            visited.add(_get_place(entry))
+        names = [entry.name for entry in folders]
+    else:
+        names = list(innermost)
+    for label, name in enumerate(sorted(names)):
+        path = str(root / name)
         try:
-            entry.name.encode()
+            name.encode()
         except UnicodeEncodeError:
-            path = shorten(entry.path, 200)
-            raise UserError(f"{path}: a class needs a name in UTF-8; rename the folder") from None
-        paths = _list_class(entry.path, visited, listing)
-        listing.classes.append(entry.name)
+            shown = shorten(path, 200)
+            raise UserError(f"{shown}: a class needs a name in UTF-8; rename the folder") from None
+        paths = _list_class(path, visited, listing)
+        listing.classes.append(name)
         listing.paths += paths
         listing.labels += [label] * len(paths)
     return listing
+
+
+def list_folders(root: Path) -> list[str]:
+    """The names of the folders in a folder, sorted, without hidden ones."""
+    return sorted(entry.name for entry in _scan(str(root), Listing()) if _is_dir(entry))
+
+
+def find_innermost(root: Path) -> list[str]:
+    """The folders, as paths within one, that hold images and are in none that does."""
+    visited, found, waiting = _list_above(root), [], list_folders(root)
+    while waiting:
+        name = waiting.pop()
+        place = _get_place(root / name)
+        if place in visited:  # a link
+            continue
+        visited.add(place)
+        entries = list(_scan(str(root / name), Listing()))
+        if any(_is_image(entry) and not _is_dir(entry) for entry in entries):
+            found.append(name)
+        else:
+            waiting += [f"{name}/{entry.name}" for entry in entries if _is_dir(entry)]
+    return sorted(found)
+
+
+def _list_above(root: Path) -> set[Place]:
+    """A folder and those that it is in."""
+    return {_get_place(folder) for folder in (root.resolve(), *root.resolve().parents)}
 
 
 def _list_class(top: str, visited: set[Place], listing: Listing) -> list[str]:
@@ -128,7 +169,7 @@ def _scan(folder: str, listing: Listing) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") or entry.name == "__MACOSX":
                     listing.skipped[HIDDEN] += 1
                 else:
                     yield entry

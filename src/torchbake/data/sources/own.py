@@ -42,6 +42,8 @@ def open_own_source(recipe: "DataRecipe", hint: str = "") -> Source:
         raise UserError(f"{name}: classes must be a list of names, got {classes!r}")
     for kind, split in (("train", source.train), ("test", source.test)):
         _check_split(split, f"{name}: {kind}", recipe)
+    if source.validation is not None:
+        _check_split(source.validation, f"{name}: validation", recipe)
     return source
 
 

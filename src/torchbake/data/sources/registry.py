@@ -1,6 +1,6 @@
 """Where images come from. Labels are known without decoding a single image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ def open_source(recipe: "DataRecipe") -> "Source":
             are missing or unlike what they should be, or classes that differ between the splits.
     """
     kind, _, place = recipe.name.partition(":")
+    from .base import takes_split
+
     if kind in SOURCES:
         source = _open_known(kind, place, recipe)
         advice = "; name a split that has labels with data.train_split or data.test_split"
@@ -31,7 +33,17 @@ def open_source(recipe: "DataRecipe") -> "Source":
     else:
         hint = _suggest_place(recipe.name) or suggest_names(kind, "datasets", SOURCES)
         raise UserError(f"data.name: unknown data set '{recipe.name}'{hint}")
-    for name, split in (("training", source.train), ("test", source.test)):
+    if not takes_split(recipe):
+        source = replace(source, validation=None)
+    elif source.validation is None:
+        raise UserError(
+            f"data.validation: {recipe.name} has no validation split; hold out a fraction of the "
+            "training images instead, such as 0.1"
+        )
+    splits = [("training", source.train), ("test", source.test)]
+    if source.validation is not None:
+        splits.append(("validation", source.validation))
+    for name, split in splits:
         if not len(split):
             raise UserError(f"{recipe.name}: the {name} split has no images")
         if int(split.labels.min()) < 0 or int(split.labels.max()) >= len(source.classes):
@@ -60,7 +72,13 @@ def _suggest_place(name: str) -> str:
     path = Path(name).expanduser()
     if path.is_dir():
         return f"; did you mean 'imagefolder:{name}'?"
+    if path.suffix.lower() in FORMATS and path.is_file():
+        return f"; did you mean 'table:{name}'?"
     return f"; did you mean 'parquet:{name}'?" if path.is_file() else ""
+
+
+FORMATS = (".csv", ".tsv", ".jsonl")
+"""Suffixes of tables that name image files."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +105,7 @@ class _Kind:
 
 _SPLITS = ("train_split", "test_split")
 _COLUMNS = ("image_column", "label_column")
+_SHARE = ("test_share", "test_share_seed")
 
 SOURCES = {
     "digits": _Kind("arrays:open_digits", "1,797 handwritten digits, 8×8, with scikit-learn"),
@@ -101,7 +120,16 @@ SOURCES = {
         keys=("folder",),
     ),
     "imagefolder": _Kind(
-        "folders:open_image_folder", "a folder with train/ and val/ or test/", "PATH", _SPLITS
+        "folders:open_image_folder",
+        "a folder for each class, in train/ and test/ or not",
+        "PATH",
+        (*_SPLITS, *_SHARE, "class_folders"),
+    ),
+    "table": _Kind(
+        "listed:open_listing",
+        "a table of images and classes: CSV, JSONL",
+        "FILE",
+        (*_SPLITS, *_COLUMNS, *_SHARE),
     ),
     "parquet": _Kind(
         "tables:open_parquet",

@@ -13,7 +13,7 @@ from PIL import Image
 from ..._shapes import Int, Tensor, UInt8
 from ...errors import UserError
 from .base import Split, make_encoded_split, read_nth
-from .decoding import set_channels
+from .decoding import check_depth, read_pixels, set_channels
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -83,9 +83,8 @@ def _load_pixels(pixels: UInt8[Tensor, "n ch h w"], index: int) -> UInt8[Tensor,
 def _load_item(dataset: Any, channels: int, index: int) -> UInt8[Tensor, "ch h w"]:
     image = dataset[index][0]
     if isinstance(image, Image.Image):
-        from torchvision.transforms.v2 import functional as F
-
-        return F.pil_to_tensor(image.convert("L" if channels == 1 else "RGB"))
+        check_depth(image, f"image {index}")
+        return read_pixels(image, channels)
     return set_channels(_read_pixels(image, 3, f"image {index}"), channels)
 
 

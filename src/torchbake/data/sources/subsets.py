@@ -1,4 +1,4 @@
-"""A part of a data set, labels made wrong on purpose, and labels set right."""
+"""A part of a data set, labels made wrong on purpose or set right, and images held out."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from ..._shapes import Int, Tensor
+from ..._shapes import Bool, Int, Tensor
 from ...errors import UserError, did_you_mean
 from ...randomness import make_generator
-from .base import Source, Split
+from .base import Source, Split, takes_split
 from .labels import correct_labels, read_labels
 
 if TYPE_CHECKING:
@@ -24,19 +24,26 @@ T = TypeVar("T")
 def apply_subset(source: Source, recipe: "DataRecipe") -> Source:
     """What `data.classes`, `images_per_class`, `label_noise` and `labels`, in turn, make of it.
 
+    At last, the images that `validation` holds out are taken from those for training.
+
     Raises:
         UserError: an unknown or repeated class, fewer than two, or a class without enough images;
-            or see `read_labels` and `correct_labels`.
+            or see `read_labels`, `correct_labels` and `hold_out`.
     """
     if recipe.classes is not None:
         source = _keep_classes(source, recipe.classes)
     if recipe.images_per_class is not None:
         source = replace(source, train=_keep_first(source, recipe.images_per_class))
+    given = noisy = source.train.labels
     if recipe.label_noise:
         noise = (recipe.label_noise, recipe.label_noise_seed)
         source = replace(source, train=_add_noise(source.train, len(source.classes), *noise))
+        noisy = source.train.labels
     if recipe.labels is not None:
         source = replace(source, train=_apply_labels(source, Path(recipe.labels).expanduser()))
+    if recipe.validation and not takes_split(recipe):
+        held = draw_held_out(given, float(recipe.validation), recipe.validation_seed)
+        source = _hold_out(source, held, given, noisy)
     return source
 
 
@@ -56,7 +63,14 @@ def _keep_classes(source: Source, names: Sequence[str]) -> Source:
         indices = (labels >= 0).nonzero()[:, 0]
         return replace(_choose(split, indices), labels=labels[indices])
 
-    return replace(source, train=kept(source.train), test=kept(source.test), classes=list(names))
+    validation = None if source.validation is None else kept(source.validation)
+    return replace(
+        source,
+        train=kept(source.train),
+        test=kept(source.test),
+        classes=list(names),
+        validation=validation,
+    )
 
 
 def _keep_first(source: Source, count: int) -> Split:
@@ -89,6 +103,60 @@ def _apply_labels(source: Source, path: Path) -> Split:
     labels, kept = correct_labels(source, read_labels(path), path)
     train = replace(source.train, labels=labels)
     return train if len(kept) == len(train) else replace(_choose(train, kept), numbers=kept)
+
+
+def draw_held_out(labels: Int[Tensor, " n"], share: float, seed: int) -> Bool[Tensor, " n"]:
+    """Which images are held out: this share of each class, rounded, drawn by the seed.
+
+    At least one of a class is held out, and at least one stays; of a class of one image, that.
+    """
+    order = torch.randperm(len(labels), generator=make_generator("validation", seed))
+    by_class = order[labels[order].argsort(stable=True)]
+    sizes = labels.bincount()
+    counts = (share * sizes.double()).round().long().clamp(min=1).minimum(sizes - 1)
+    place = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[labels[by_class]]
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    held[by_class[place < counts[labels[by_class]]]] = True
+    return held
+
+
+def _hold_out(
+    source: Source,
+    held: Bool[Tensor, " m"],
+    given: Int[Tensor, " m"],
+    noisy: Int[Tensor, " m"],
+) -> Source:
+    """Take images out of the training split, for validation.
+
+    They have the labels that the data or a file of labels give them: noise is for training.
+
+    Args:
+        held: which, of all that there were before a file of labels left some out.
+        given, noisy: the labels of all without and with noise, before a file of labels.
+
+    Raises:
+        UserError: none are held out, or a class would be left without a training image.
+    """
+    train = source.train
+    numbers = torch.arange(len(train)) if train.numbers is None else train.numbers
+    out = held[numbers]
+    if not out.any():
+        raise UserError("data.validation: no class has two training images, one to hold out")
+
+    def take(chosen: Bool[Tensor, " n"]) -> Split:
+        indices = chosen.nonzero()[:, 0]
+        return replace(_choose(train, indices), numbers=numbers[indices])
+
+    validation, rest = take(out), take(~out)
+    present = [split.labels.bincount(minlength=len(source.classes)) > 0 for split in (train, rest)]
+    emptied = (present[0] & ~present[1]).nonzero()[:, 0]
+    if len(emptied):
+        name = source.classes[int(emptied[0])]
+        raise UserError(f"data.validation: leaves no training image of class '{name}'")
+    own = validation.numbers
+    labels = torch.where(validation.labels == noisy[own], given[own], validation.labels)
+    validation = replace(validation, labels=labels, clean_labels=None)
+    return replace(source, train=rest, validation=validation)
 
 
 def _choose(split: Split, indices: Int[Tensor, " k"]) -> Split:

@@ -17,7 +17,7 @@ from .base import (
     Split,
     make_encoded_split,
     note_other_splits,
-    pick_split,
+    pick_splits,
     read_file,
 )
 from .columns import check_parquet, label_classes
@@ -61,26 +61,29 @@ def _open_tables(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] 
     for path in [path for paths in (files or {}).values() for path in paths]:
         check_parquet(path)
     tables = _load_tables(loader, recipe.name, files)
-    names = (
-        pick_split("train", recipe.train_split, list(tables), recipe.name),
-        pick_split("test", recipe.test_split, list(tables), recipe.name),
-    )
-    train, test = (tables[name] for name in names)
+    names = pick_splits(recipe, list(tables))
+    used = {name: tables[name] for name in names[:3] if name is not None}
+    train = tables[names.train]
     image = _find_column(train, recipe.image_column, "image", datasets.Image, recipe.name)
     label = _find_column(train, recipe.label_column, "label", datasets.ClassLabel, recipe.name)
-    for name, table in zip(names, (train, test), strict=True):
+    for name, table in used.items():
         if not {image, label} <= set(table.features):
             found = ", ".join(table.features)
             raise UserError(
                 f"{recipe.name}: split '{name}' lacks column '{image}' or '{label}', has {found}"
             )
-    known = label_classes(train, test, label, recipe.name)
+    known = label_classes(used, label, recipe.name)
     roots = _list_roots(loader, files)
-    notes = [*note_other_splits(recipe, names[1], list(tables)), *known.notes]
+    train_split, test_split, *others = [
+        _read_split(table, image, label, known.values, roots, recipe) for table in used.values()
+    ]
+    notes = [*note_other_splits(recipe, names, list(tables)), *known.notes]
     return Source(
-        _read_split(train, image, label, known.values, roots, recipe),
-        _read_split(test, image, label, known.values, roots, recipe),
+        train_split,
+        test_split,
         known.names,
+        others[0] if others else None,
+        names.stands_in,
         tuple(notes),
     )
 

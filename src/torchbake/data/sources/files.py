@@ -1,0 +1,105 @@
+"""Splits of image files that a folder or a table names."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...errors import UserError
+from .base import Source, Split, make_encoded_split, read_nth, takes_split
+from .holding_out import hold_out
+
+if TYPE_CHECKING:
+    from ...recipe import DataRecipe
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files and their class numbers."""
+
+    paths: list[str]
+    labels: list[int]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The files of the splits, as far as there are any (see `Source`)."""
+
+    train: Files
+    test: Files | None = None
+    validation: Files | None = None
+    stands_in: str = ""
+
+
+def make_source(
+    splits: Splits,
+    classes: list[str],
+    root: Path,
+    found: str,
+    notes: tuple[str, ...],
+    recipe: "DataRecipe",
+) -> Source:
+    """A source of these files; where there is no test split, a part of each class is held out.
+
+    Args:
+        root: names are paths within it.
+        found, notes: see `Source`.
+
+    Raises:
+        UserError: fewer than two classes, a validation split that is not there, or see `hold_out`.
+    """
+    if len(classes) < 2:
+        raise UserError(
+            f"{recipe.name}: needs two classes or more, found {len(classes)}"
+            + (f": '{classes[0]}'" if classes else "")
+        )
+    if takes_split(recipe) and splits.validation is None:
+        raise UserError(
+            f"data.validation: {recipe.name} has no validation split beside a test split; expected "
+            "a fraction of the training images, such as 0.1"
+        )
+    train, test = splits.train, splits.test
+    if test is None:
+        names = [_name(root, path) for path in train.paths]
+        numbers = hold_out(
+            train.labels, train.paths, names, recipe.test_share, recipe.test_share_seed
+        )
+        train, test = (_take(train, part.tolist()) for part in numbers)
+        found += (
+            f"; {len(test.paths):,} images, {100 * recipe.test_share:g} % of each class, held out "
+            "for testing (data.test_share)"
+        )
+    return Source(
+        _make_split(train, root, recipe),
+        _make_split(test, root, recipe),
+        classes,
+        None if splits.validation is None else _make_split(splits.validation, root, recipe),
+        splits.stands_in,
+        notes,
+        found,
+    )
+
+
+def _take(files: Files, numbers: Sequence[int]) -> Files:
+    return Files([files.paths[n] for n in numbers], [files.labels[n] for n in numbers])
+
+
+def _make_split(files: Files, root: Path, recipe: "DataRecipe") -> Split:
+    paths, labels = files.paths, torch.tensor(files.labels, dtype=torch.int64)
+    images = make_encoded_split(labels, partial(read_nth, paths), recipe.channels or 3, paths)
+    return replace(images, names=partial(_name_nth, root, paths))
+
+
+def _name_nth(root: Path, paths: list[str], index: int) -> str:
+    return _name(root, paths[index])
+
+
+def _name(root: Path, path: str) -> str:
+    """The path within the folder, so that a folder may be moved; all of it Unicode."""
+    whole = Path(path)
+    inside = whole.relative_to(root) if whole.is_relative_to(root) else whole
+    return os.fsencode(inside.as_posix()).decode(errors="replace")
