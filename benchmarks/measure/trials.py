@@ -1,6 +1,8 @@
 """Trials that must end well: with a value, or with a mistake explained in lines for people."""
 
+import random
 import resource
+import string
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -56,3 +58,24 @@ def count_outcomes(what: str, trials: Iterable[Callable[[], Any]]) -> dict[str, 
         "slowest_seconds": round(slowest, 3),
         "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
+
+
+def damage_bytes(source: random.Random, content: bytes) -> bytes:
+    """Content with a flipped bit, cut off, emptied, doubled, or with other bytes in its midst."""
+    if not content:
+        return b"\0"
+    place = source.randrange(len(content))
+    kind = source.randrange(6)
+    if kind == 0:
+        flipped = content[place] ^ (1 << source.randrange(8))
+        return content[:place] + bytes([flipped]) + content[place + 1 :]
+    if kind == 1:
+        return content[:place]
+    if kind == 2:
+        return b"" if source.random() < 0.3 else content[place:]
+    if kind == 3:
+        return content + content
+    if kind == 4:
+        return content[:place] + source.randbytes(source.randint(1, 20)) + content[place:]
+    letters = source.choices(string.printable, k=source.randint(1, 9))
+    return content[:place] + "".join(letters).encode() + content[place + len(letters) :]

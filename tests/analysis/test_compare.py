@@ -129,6 +129,8 @@ def test_a_plan_names_variants_budgets_and_teachers(tmp_path):
         (["--budget", "many"], "--budget: expected 'images', 'anchors' or a number of images"),
         (["--budget", "anchors"], "in epochs of anchors these methods see different numbers"),
         (["digits/bake-paper"], "in epochs of anchors these methods see different numbers"),
+        (["--methods", ""], "--methods: expected names of methods, separated by commas"),
+        (["--methods", "bake,"], "--methods: expected names of methods, separated by commas"),
         (["--seeds", "0"], "--seeds: expected a number of at least 1"),
         (["nowhere/*", "elsewhere"], "there is no folder nowhere/*"),
     ],

@@ -152,6 +152,7 @@ def test_grey_and_colour(tmp_path):
         ({"name": "parquet:/nowhere/*.parquet"}, "no file matches /nowhere/"),
         ({"name": "cifar10", "folder": "/dev/null/x"}, "cifar10: neither found in '/dev/null/x'"),
         ({"name": "digits", "mean": (0.5, 0.5), "std": (1.0, 1.0)}, r"expected 1 value\(s\)"),
+        ({"name": "digits", "crop": "pad", "padding": 8}, "8 would shift images of 8 pixels out"),
         ({"name": "digits", "image_size": 16, "in_memory": True}, "not all of 16 × 16 pixels"),
     ],
 )

@@ -6,7 +6,7 @@ import random
 import pyarrow
 import pyarrow.parquet
 import pytest
-from benchmarks.measure.torture_config import draw_parquet
+from benchmarks.measure.torture_tables import draw_parquet
 from benchmarks.measure.trials import try_to
 from helpers.images import encoded, parquet_files, picture
 

@@ -11,7 +11,6 @@ from typing import Any
 import pydantic
 
 
-@cache
 def make_settings_model(
     method: Callable[..., Any], *, storable: bool = False
 ) -> type[pydantic.BaseModel]:
@@ -21,6 +20,11 @@ def make_settings_model(
         method: the class, or its `__init__`.
         storable: refuse, by pydantic.PydanticUserError, types that a recipe cannot hold.
     """
+    return _make_model(method, storable)
+
+
+@cache
+def _make_model(method: Any, storable: bool) -> type[pydantic.BaseModel]:
     fields: Any = {
         name: (
             Any if parameter.annotation is Parameter.empty else parameter.annotation,

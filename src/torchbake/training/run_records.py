@@ -5,6 +5,7 @@ line that names the file and the value.
 """
 
 import json
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -122,10 +123,8 @@ def read_lines(path: Path, kind: Any = Line) -> list[Any]:
         except ValueError as error:
             raise UserError(f"{path}: damaged: line {number}: {error}") from None
     if rest:
-        try:
+        with suppress(ValueError):
             values.append(_parse(rest, kind))
-        except ValueError:
-            pass
     return values
 
 

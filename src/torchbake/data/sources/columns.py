@@ -80,8 +80,8 @@ def label_classes(splits: dict[str, Any], label: str, source: str) -> Labels:
     if not kind.startswith(("string", "large_string", "bool")) and values:
         if values[0] < 0:
             raise UserError(
-                f"{source}: column '{label}' holds {values[0]}, which stands for 'no label' in many "
-                "data sets; expected numbers from 0"
+                f"{source}: column '{label}' holds {values[0]}, which stands for 'no label' in "
+                "many data sets; expected numbers from 0"
             )
         if values[-1] >= len(values):
             notes.append(
