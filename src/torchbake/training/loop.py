@@ -3,7 +3,7 @@
 import json
 import math
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from ..errors import Stopped, UserError
 from ..recipe import Recipe
 from .distributed import Ranks, join_ranks
 from .evaluating import evaluate_networks, list_networks
-from .files import load_checkpoint, save_checkpoint, save_weights, write_text
+from .files import load_checkpoint, save_checkpoint, write_text
 from .interrupt import watch_stop_requests
 from .labels import label_waits
 from .log import Log
@@ -24,11 +24,11 @@ from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
 from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
 from .optimizer import compute_lr
-from .run_folder import FREE_KEYS, RunFolder, flatten_recipe
+from .results import write_results
+from .run_folder import RunFolder
 from .selection import Selection
 from .setup import Setup, State, set_up
 from .step import update
-from .weights_file import Description, describe_model, digest_recipe
 
 
 def train(
@@ -146,7 +146,7 @@ def train(
             final = final or evaluate_networks(setup)
         chosen = selection.list_figures() if selection.wanted else final
         if ranks.first:
-            _write_results(setup, run, state, selection, final, chosen)
+            write_results(setup, run, state, selection, final, chosen)
         return {**chosen, **asdict(state)}
 
 
@@ -208,61 +208,6 @@ def _describe_early_stop(setup: Setup, state: State) -> str:
         f"stopped at step {state.step:,} of {setup.total:,}, after "
         f"{setup.recipe.training.patience} evaluation(s) without improvement on the validation "
         f"images; the learning rate was scheduled for all {setup.total:,}"
-    )
-
-
-def _write_results(
-    setup: Setup,
-    run: RunFolder,
-    state: State,
-    selection: Selection,
-    final: dict[str, float],
-    chosen: dict[str, float],
-) -> None:
-    """Write the weights, what is needed to use them, and the figures of the run."""
-    if selection.wanted:
-        selection.restore_weights()
-    description = _describe(setup, state)
-    temperatures = {}
-    for prefix, network in selection.networks.items():
-        own, temperature = description, chosen.get(f"{prefix}temperature", math.nan)
-        if math.isfinite(temperature):
-            temperatures[f"{prefix}temperature"] = temperature
-            own = replace(description, temperature=temperature)
-        save_weights(run.ema_weights if prefix else run.weights, network, own.to_metadata())
-    evaluated = [record for record in run.read_metrics() if record["kind"] == "eval"]
-    trained = [*setup.model.parameters(), *setup.method.parameters()]
-    result = {
-        **asdict(state),
-        "teacher_images": setup.teacher_images,
-        "parameters": sum(p.numel() for p in setup.model.parameters()),
-        "trained_parameters": sum(p.numel() for p in trained if p.requires_grad),
-        **temperatures,
-        "stopped_early": state.step < setup.total,
-        "last": final,
-        **({"selected": chosen} if selection.wanted else {}),
-        "best_on_test": max(evaluated, key=lambda record: record["top1"]),
-    }
-    write_text(run.result, json.dumps(result, indent=1) + "\n")  # the last: the run is finished
-
-
-def _describe(setup: Setup, state: State) -> Description:
-    """How the run's weights are to be used, and where they come from."""
-    recipe = setup.recipe
-    flat = flatten_recipe(asdict(recipe))
-    return Description(
-        recipe.model.name,
-        tuple(setup.data.source.classes),
-        setup.data.preprocessing,
-        describe_model(recipe.model),
-        recipe.training.precision,
-        run={
-            "method": recipe.method["name"],
-            "seed": recipe.seed,
-            "recipe": digest_recipe({key: flat[key] for key in flat if key not in FREE_KEYS}),
-            "steps": state.step,
-            "images": state.images,
-        },
     )
 
 
