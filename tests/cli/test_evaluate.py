@@ -186,6 +186,37 @@ def test_training_images_need_not_be_there(trained, tmp_path, capsys):
     assert figures["nll"] == pytest.approx(final["nll"], abs=1e-3)
 
 
+@pytest.mark.parametrize("validation", ["true", "0.2"])
+def test_nor_need_validation_images(tmp_path, capsys, validation):
+    data = make_folder(tmp_path / "data", ["train", "val", "test"])
+    own = recipe(
+        ("data", f"imagefolder:{data}"),
+        ("data.validation", validation),
+        ("data.interpolation", "bicubic"),
+        ("data.image_size", "10"),
+        ("data.workers", "0"),
+        ("model", "resnet8"),
+        ("training.batch_size", "6"),
+        ("training.max_steps", "2"),
+        ("method.partners", "1"),
+    )
+    final = train(own, tmp_path / "run", console=QUIET)
+    shutil.rmtree(data / "train")
+    shutil.rmtree(data / "val")
+    figures = read_figures(evaluate(capsys, tmp_path / "run"))
+    for name in ("top1", "nll", "nll_scaled", "temperature"):
+        assert figures[name] == pytest.approx(final[name], abs=1e-3)
+    # The confidence of predict is scaled by the temperature that evaluate used.
+    rows = per_image(capsys, tmp_path / "run", tmp_path)
+    capsys.readouterr()
+    main(["predict", str(tmp_path / "run"), str(data / "test"), "--top-k", "1"])
+    printed = capsys.readouterr()
+    assert "not calibrated" not in printed.err
+    for one, other in zip(csv.DictReader(io.StringIO(printed.out)), rows, strict=True):
+        assert one["label"] == other["prediction"]
+        assert float(one["confidence"]) == pytest.approx(float(other["confidence"]), abs=1e-5)
+
+
 def test_a_split_of_ones_choice(trained, tmp_path, capsys):
     run, data, final = trained
     own = tmp_path / "own"

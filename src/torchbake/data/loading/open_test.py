@@ -40,6 +40,7 @@ def open_test_data(
         mean=preprocessing.mean,
         std=preprocessing.std,
         crop_pct=preprocessing.crop_pct,
+        interpolation=preprocessing.interpolation,
     )
     split = open_test(recipe, classes)
     pixels = None

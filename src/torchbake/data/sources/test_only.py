@@ -29,7 +29,8 @@ def open_test(recipe: "DataRecipe", classes: Sequence[str]) -> Split:
         UserError: see `open_source`; or images of classes that the network does not know, unless
             the recipe's `classes` leaves them out.
     """
-    recipe = replace(recipe, images_per_class=None, label_noise=0.0, labels=None)
+    # What concerns training images, which need not be there.
+    recipe = replace(recipe, images_per_class=None, label_noise=0.0, labels=None, validation=None)
     source = _open_as_both(replace(recipe, classes=None))
     present = [source.classes[k] for k in source.test.labels.unique().tolist()]
     if recipe.classes is not None:
