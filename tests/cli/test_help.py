@@ -135,11 +135,10 @@ def test_meanings_are_those_of_the_docstring_or_of_what_is_inherited():
 @pytest.mark.parametrize(
     ("option", "meant"),
     [
-        ("--lr", "'--optimizer.lr'"),
-        ("--epochs", "'--training.epochs'"),
-        ("--batch-size", "'--training.batch_size'"),
-        ("--batchsize", "'--training.batch_size'"),
-        ("--learning-rate", "'--optimizer.lr'"),
+        ("--momentum", "'--optimizer.momentum'"),
+        ("--max-steps", "'--training.max_steps'"),
+        ("--batchsize", "'--batch-size'"),
+        ("--learning-rate", "'--optimizer.lr' or '--optimizer.head_lr'"),
         ("--resum", "'--resume'"),
         ("--name", "'--data.name', '--model.name', '--optimizer.name' or '--schedule.name'"),
     ],

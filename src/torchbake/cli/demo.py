@@ -20,8 +20,8 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="address to listen on; 0.0.0.0 lets other machines in (default: 127.0.0.1, this "
-        "machine alone)",
+        help="address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for others, too "
+        "(default: 127.0.0.1)",
     )
     parser.add_argument(
         "--port", type=int, default=7860, metavar="N", help="port; 0 finds one (default: 7860)"

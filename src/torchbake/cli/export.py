@@ -22,7 +22,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         required=True,
         choices=("timm", "onnx", "torch"),
         help="timm: a folder that timm.create_model loads; onnx: an ONNX file; torch: a "
-        "torch.export program (.pt2)",
+        "torch.export program (.pt2) (required)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to write (default: RUN/exports/FORM)"
