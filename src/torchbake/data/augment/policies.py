@@ -85,5 +85,5 @@ def _draw_seeds(views: Views, purpose: str) -> Int[Tensor, " n"]:
 def _run_seeded(transform: Transform, image: Tensor, seed: int) -> Tensor:
     """What a transform makes of an image by a generator that is its own."""
     with torch.random.fork_rng(devices=[]):  # torchvision draws on the CPU
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return transform(image)

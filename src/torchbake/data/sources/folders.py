@@ -83,7 +83,7 @@ def _list_images(folder: Path, recipe: "DataRecipe") -> tuple[Listing, list[str]
         kind = "outermost" if direct or not repeated or repeated[0][1] > 1 else "innermost"
     classes = sorted(outermost if kind == "outermost" else innermost)
 
-    class Chosen(ImageFolder):
+    class Chosen(ImageFolder):  # type: ignore[misc]
         def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
             return classes, {name: number for number, name in enumerate(classes)}
 
