@@ -60,7 +60,7 @@ def can_fetch(name: str) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
     if name.startswith(("hf-hub:", "hf_hub:")):
-        place = name.partition(":")[2]
+        place: str | None = name.partition(":")[2]
     else:
         import timm
 
