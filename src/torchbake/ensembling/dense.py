@@ -55,7 +55,8 @@ def propagate(
     products = count_plain_products(omega)
     if solver in ("auto", "triton"):
         # As many products as for the sharpest affinities, of which as little is known.
-        direct = prefer_direct(*predictions.shape, omega, 0.0, predictions.device.type)
+        n, c = predictions.shape
+        direct = prefer_direct(n, c, omega, 0.0, predictions.device.type)
         solver = "direct" if direct else "fixed_point"
     if solver == "direct":
         refuse_capture(predictions.device.type)

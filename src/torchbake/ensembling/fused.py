@@ -76,7 +76,7 @@ def _place(coefficients: tuple[float, ...], device: torch.device) -> Tensor:
 
 if triton is not None:
 
-    @triton.jit
+    @triton.jit  # type: ignore[untyped-decorator]
     def _solve(  # type: ignore[no-untyped-def]
         unit,
         predictions,

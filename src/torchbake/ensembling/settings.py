@@ -1,7 +1,6 @@
 """How a batch's target is made: all that does not depend on the batch and its ranks."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -33,9 +32,13 @@ class TargetSettings:
 
     def __post_init__(self) -> None:
         check_positive("temperature", self.temperature)
-        if not _is_scalar("omega", self.omega):
+        if isinstance(self.omega, Tensor):
+            _check_scalar("omega", self.omega)
+        else:
             check_omega(self.omega)
-        if not _is_scalar("affinity_temperature", self.affinity_temperature):
+        if isinstance(self.affinity_temperature, Tensor):
+            _check_scalar("affinity_temperature", self.affinity_temperature)
+        else:
             check_positive("affinity_temperature", self.affinity_temperature)
         check_solver(self.solver)
         if self.gather_dtype is not None and not self.gather_dtype.is_floating_point:
@@ -61,13 +64,10 @@ class TargetSettings:
         return _OMEGA_AT_MOST if self.omega_at_most is None else self.omega_at_most
 
 
-def _is_scalar(name: str, value: Any) -> bool:
-    """Whether a setting is a tensor, whose value is left unread."""
-    if not isinstance(value, Tensor):
-        return False
+def _check_scalar(name: str, value: Tensor) -> None:
+    """Raise TypeError for what is no floating scalar; its value is left unread."""
     if value.ndim or not value.is_floating_point():
         raise TypeError(
             f"{name} must be a number or a floating tensor without dimensions, got shape "
             f"{tuple(value.shape)} and {value.dtype}"
         )
-    return True
