@@ -41,10 +41,8 @@ def test_a_loss_takes_them_for_a_step():
     logits, features, labels = clustered(30)
     criterion = BAKELoss(omega=0.9)
     now = {"omega": 0.3, "affinity_temperature": 0.1}
-    with Unread():
-        found = criterion.terms(
-            logits, labels, features, **{name: torch.tensor(value) for name, value in now.items()}
-        )
+    tensors = {name: torch.tensor(value) for name, value in now.items()}
+    found = criterion.terms(logits, labels, features, **tensors)
     expected = criterion.terms(logits, labels, features, **now)
     torch.testing.assert_close(found, expected)
 

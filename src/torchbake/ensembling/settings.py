@@ -65,7 +65,7 @@ class TargetSettings:
 
 
 def _check_scalar(name: str, value: Tensor) -> None:
-    """Check a setting whose value is left unread."""
+    """Raise TypeError for what is no floating scalar; its value is left unread."""
     if value.ndim or not value.is_floating_point():
         raise TypeError(
             f"{name} must be a number or a floating tensor without dimensions, got shape "
