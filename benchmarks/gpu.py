@@ -53,7 +53,7 @@ def list_parts() -> list[Part]:
     overhead = ["-m", "benchmarks.measure.overhead", "--model", "resnet50", "--image-size", "224"]
     overhead += ["--batch-size", "256", "--classes", "1000", "--bfloat16", "--steps", "50"]
     small = ["--model", "resnet8", "--image-size", "32", "--batch-size", "8", "--steps", "2"]
-    targets = ["-m", "benchmarks.measure.ensembling", "--compiled-up-to", "0"]
+    targets = ["-m", "benchmarks.measure.card_target"]
     speed = ["-m", "benchmarks.measure.fast_path"]
     few = ["--images", "256", "--batch-size", "32", "--steps", "2", "--model", "small_cnn"]
     parts = [
@@ -67,7 +67,7 @@ def list_parts() -> list[Part]:
         Part("overhead, compiled", [*overhead, "--compile"], 110, []),
     ]
     for n in (128, 512, 2048, 8192):
-        tiny = ["--repeats", "1"] if n == 128 else []
+        tiny = ["--repeats", "1", "--classes", "100"] if n == 128 else []
         parts.append(Part(f"target, N = {n}", [*targets, "--n", str(n)], 40, tiny))
     parts += [
         Part(f"speed, {fast}", [*speed, "--loop", fast], 60, few if fast == "eager" else [])

@@ -46,10 +46,11 @@ def _format_targets(rows: Rows) -> list[str]:
     head = "| D | C | published, ms | ours, ms | published, MiB | ours, MiB | error of ours |"
     lines = [head, "|--:|--:|--:|--:|--:|--:|--:|"]
     for row in rows:
-        times, memory = row["target_seconds"], row["loss_bytes"]
+        times, memory = row["target_seconds"], row["target_bytes"]
         cells = [f"{row['d']}", f"{row['c']:,}"]
         cells += [f"{1000 * times[name]:.3f}" for name in ("published", "ours")]
-        cells += [f"{memory[name] / 2**20:.1f}" for name in ("published", "ours")]
+        peaks = [memory[name] for name in ("published", "ours")]
+        cells += ["" if peak is None else f"{peak / 2**20:.1f}" for peak in peaks]
         lines.append(f"| {' | '.join(cells)} | {row['error']['ours']:.0e} |")
     return lines
 
