@@ -105,6 +105,8 @@ def describe_values(kind: Any) -> str:
     if origin is tuple:
         item = describe_values(arguments[0]).replace("number", "numbers").replace("text", "texts")
         return f"list of {item}" if arguments[-1] is ... else f"list of {len(arguments)} {item}"
+    if origin is dict:
+        return "mapping of names to values"
     words = {bool: "true or false", int: "whole number", float: "number", str: "text"}
     return words.get(kind, "any value")
 
