@@ -35,6 +35,9 @@ from torchbake.losses.known_gradient import self_distillation_loss
 OMEGA, TEMPERATURE = 0.5, 4.0
 Batch = tuple[Tensor, Tensor]
 
+SIZES = ((512, 100), (2048, 1000), (2048, 21843))
+"""Features and classes."""
+
 
 def published_targets(logits: Tensor, features: Tensor) -> Tensor:
     """As arXiv 2104.13298 writes it, with a matrix inverted."""
@@ -66,7 +69,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {"published": published_loss, "ours":
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, nargs="+", default=[128, 512, 2048, 8192])
-    parser.add_argument("--sizes", nargs="+", default=["512x100", "2048x1000", "2048x21843"])
+    parser.add_argument("--sizes", nargs="+", default=[f"{d}x{c}" for d, c in SIZES])
     parser.add_argument("--name", default="ensembling", help="of the file in results/")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=15, help="fewer where one takes seconds")
