@@ -179,7 +179,8 @@ def _exact_targets(logits: Tensor, features: Tensor) -> Tensor:
 
 def _peak(name: str, n: int, d: int, c: int, device: str) -> int:
     """Bytes above the inputs at the peak of the loss and its gradient, in a fresh process."""
-    order = [sys.executable, sys.argv[0], "--device", device, "--memory-of"]
+    module = "benchmarks.measure.ensembling"
+    order = [sys.executable, "-m", module, "--device", device, "--memory-of"]
     done = subprocess.run(
         [*order, json.dumps([name, n, d, c])], capture_output=True, text=True, check=True
     )
