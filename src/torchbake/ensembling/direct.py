@@ -65,11 +65,12 @@ def _solve(features: Tensor, predictions: Tensor, omega: float, sharpness: float
 def _solve_uncaptured(
     features: torch.Tensor, predictions: torch.Tensor, omega: float, affinity_temperature: float
 ) -> torch.Tensor:
-    return _solve(features, predictions, omega, affinity_temperature)
+    # Solvers return columns side by side, or rows; the compiler is promised rows.
+    return _solve(features, predictions, omega, affinity_temperature).contiguous()
 
 
 @_solve_uncaptured.register_fake
 def _(
     features: torch.Tensor, predictions: torch.Tensor, omega: float, affinity_temperature: float
 ) -> torch.Tensor:
-    return torch.empty_like(predictions)
+    return torch.empty_like(predictions, memory_format=torch.contiguous_format)
