@@ -32,6 +32,7 @@ def use_fake_card() -> Iterator[None]:
             (torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
             (torch.cuda, "is_bf16_supported", lambda *_, **__: True),
             (torch.cuda, "is_initialized", lambda: True),
+            (torch.cuda, "is_current_stream_capturing", lambda: False),
             (torch.cuda, "current_device", lambda: 0),
             (torch.cuda, "synchronize", lambda *_: None),
             (torch.cuda, "mem_get_info", lambda *_, **__: (2**36, 2**36)),
