@@ -280,7 +280,7 @@ def test_what_cannot_be_loaded_is_said_in_one_line(unchecked, digits_run, tmp_pa
     shutil.copy(digits_run / "recipe.yaml", unfinished)
     for name, told in (
         ("nowhere", "there is no such run folder or file"),
-        (".", "neither a run folder, with recipe.yaml, nor a .safetensors file"),
+        (".", "neither a run folder, with recipe.yaml, nor an export"),
         ("unfinished", "there is no model.safetensors yet; finish it with train --resume"),
         ("words.safetensors", "not a file of weights"),
         ("bare.safetensors", "an older version|say nothing of 'model'"),
