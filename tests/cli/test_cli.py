@@ -138,7 +138,8 @@ def test_importing_needs_torch_alone(tmp_path):
         targets = torchbake.bake_targets(torch.randn(4, 3), torch.randn(4, 5))
         assert targets.shape == (4, 3)
         assert len(torchbake.ClassGroupedBatchSampler([0, 0, 1, 1], 2)) == 2
-        assert all(hasattr(torchbake, name) for name in torchbake.__all__)
+        names = set(torchbake.__all__) - {"load"}  # which needs what the trainer needs
+        assert all(hasattr(torchbake, name) for name in names)
         """,
         tmp_path,
     )

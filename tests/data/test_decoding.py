@@ -126,7 +126,9 @@ def palette_with_transparency(values):
 def test_every_kind_is_read_as_pillow_reads_it(image, kind, channels):
     if kind not in decoding._list_formats():
         pytest.skip(f"this Pillow was built without {kind}")
-    content = encoded(image, kind)
+    # Pillow 12 cannot read the uncompressed files that it writes of this mode.
+    options = {"compression": "tiff_lzw"} if image.mode == "YCbCr" else {}
+    content = encoded(image, kind, **options)
     expected = by_pillow(content, "RGB" if channels == 3 else "L")
     assert torch.equal(decode(content, channels, "it"), expected)
 

@@ -91,7 +91,7 @@ def test_folders_in_folders(tmp_path):
     (root / "loose.png").write_bytes((root / "animal" / "0.png").read_bytes())
     source = opened(root)
     assert source.classes == ["animal", "plant"]
-    assert "1 images beside them left out" in source.found
+    assert "1 image(s) outside the class folders" in source.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,9 @@ def test_a_table_may_tell_the_splits_and_be_json(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(lines))
     source = opened(tmp_path / "a.jsonl")
     assert source.classes == ["9", "10"]
-    assert (names(source.train), names(source.test)) == (["0.png", "1.png"], ["2.png", "3.png"])
+    assert (names(source.train), names(source.test)) == (["0.png", "1.png"], ["3.png"])
+    (note,) = source.notes
+    assert "tests on 'test', not on 'val'" in note
 
 
 @pytest.mark.parametrize(
@@ -134,8 +136,12 @@ def test_a_table_may_tell_the_splits_and_be_json(tmp_path):
         ("path,label\n\n7.png,x\n", {}, r"a.csv, line 3: there is no file .*7.png$"),
         ("path,x,y\n0.png,1,2\n", {}, "which column holds the labels. Name one of path, x, y with"),
         ("path,x\n0.png,1\n", {"label_column": "z"}, "there is no column 'z' .data.label_column."),
-        ("path,label,split\n0.png,x,odd\n", {}, "line 2: unknown split 'odd'; expected train"),
-        ("path,label\n0.png,x\n1.png,x\n", {}, "needs two classes or more, found 1: 'x'$"),
+        (
+            "path,label,split\n0.png,x,odd\n",
+            {},
+            "line 2: unknown split 'odd'; expected one of train",
+        ),
+        ("path,label\n0.png,x\n1.png,x\n", {}, "has 1 class.es., 'x'; expected two or more$"),
         ("path,label\n0.png,x\n1.png,y\n", {}, "no class has two different images"),
         ("words\n", {}, "a.csv, line 1: expected a path and a class, got 'words'$"),
     ],
@@ -155,11 +161,11 @@ def test_folders_that_do_not_serve_are_refused_in_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "expected a folder for each class.*, found no images$")
+    refused(tmp_path / "empty", "expected a folder for each class.*, found nothing$")
     fill(tmp_path / "loose", range(3))
     refused(tmp_path / "loose", "found 3 images that are not in folders$")
     fill(tmp_path / "one" / "cat", range(3))
-    refused(tmp_path / "one", "needs two classes or more, found 1: 'cat'$")
+    refused(tmp_path / "one", "has 1 class.es., 'cat'; expected two or more$")
     (tmp_path / "hollow" / "a").mkdir(parents=True)
     (tmp_path / "hollow" / "b").mkdir(parents=True)
     refused(tmp_path / "hollow", "found no images|Found no valid file|there are no images")

@@ -98,7 +98,8 @@ def test_tests_see_the_middle_as_torchvision_takes_it(tmp_path):
         DataRecipe(photographs(tmp_path), image_size=56, crop="resized", workers=0), quiet_progress
     )
     (batch,) = data.test_batches(16, CPU)
-    image = F.center_crop(F.resize(data.source.test.load(3), [64], antialias=True), [56])
+    picture = F.to_pil_image(data.source.test.load(3))
+    image = F.pil_to_tensor(F.center_crop(F.resize(picture, [64]), [56]))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
     torch.testing.assert_close(batch.images[3], (image / 255 - mean) / std, atol=1e-5, rtol=0)
 
@@ -119,7 +120,8 @@ def test_the_share_of_a_test_image_that_is_seen(tmp_path, crop, share, larger, i
     )
     data = open_data(recipe, quiet_progress)
     (batch,) = data.test_batches(16, CPU)
-    image = F.center_crop(F.resize(data.source.test.load(3), [larger], antialias=True), [32])
+    picture = F.to_pil_image(data.source.test.load(3))
+    image = F.pil_to_tensor(F.center_crop(F.resize(picture, [larger]), [32]))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
     torch.testing.assert_close(batch.images[3], (image / 255 - mean) / std, atol=1e-5, rtol=0)
 

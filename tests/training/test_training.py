@@ -257,7 +257,9 @@ def test_existing_folders_are_refused_resumed_or_replaced(tmp_path):
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     wild = recipe(("optimizer.lr", "1e6"))
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+: try a smaller optimizer.lr"):
+    with pytest.raises(
+        UserError, match=r"the loss is (nan|inf) at step \d+: try a smaller optimizer.lr"
+    ):
         train(wild, tmp_path / "run", console=QUIET)
 
 

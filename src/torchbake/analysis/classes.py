@@ -58,17 +58,18 @@ def measure_classes(
     predicted: Int[Tensor, " n"], labels: Int[Tensor, " n"], classes: Sequence[str]
 ) -> list[ClassFigures]:
     """Figures of the classes that have images, in the order of the classes."""
-    from sklearn.metrics import precision_recall_fscore_support
-
-    present = labels.unique().tolist()
-    columns = precision_recall_fscore_support(
-        labels.numpy(), predicted.numpy(), labels=present, zero_division=torch.nan
+    support = torch.bincount(labels, minlength=len(classes))
+    named = torch.bincount(predicted, minlength=len(classes))
+    right = torch.bincount(labels[labels == predicted], minlength=len(classes)).double()
+    # Of a class that is never predicted, precision is 0 / 0.
+    precision, recall, f1 = (
+        100 * share for share in (right / named, right / support, 2 * right / (named + support))
     )
-    shares, support = [100 * column for column in columns[:3]], columns[3]
-    rows = zip(present, *(column.tolist() for column in (*shares, support)), strict=True)
+    columns = (column.tolist() for column in (precision, recall, f1, support))
     return [
-        ClassFigures(classes[k], None if math.isnan(precision) else precision, *others)
-        for k, precision, *others in rows
+        ClassFigures(classes[k], None if math.isnan(share) else share, *others)
+        for k, (share, *others) in enumerate(zip(*columns, strict=True))
+        if support[k]
     ]
 
 

@@ -84,7 +84,16 @@ class TrainRecord(_Open):
     images_per_second: Number = 0.0
 
 
-Line = Annotated[EvalRecord | TrainRecord, pydantic.Discriminator("kind")]
+class LongerRecord(_Open):
+    """A line of `metrics.jsonl` where a finished run was made longer, to `total` steps."""
+
+    __pydantic_extra__: dict[str, Number] = pydantic.Field(init=False)
+    kind: Literal["longer"]
+    step: Count
+    images: Count
+
+
+Line = Annotated[EvalRecord | TrainRecord | LongerRecord, pydantic.Discriminator("kind")]
 
 
 def read_json(path: Path, kind: Any) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -44,8 +44,8 @@ def prefetch(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
 
 
 @cache
-def find_side_stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream on which batches are made, one a device: memory is kept for each stream apart."""
+def find_side_stream(device: torch.device) -> Any:
+    """The torch.cuda.Stream on which batches are made, one a device: memory is kept for each stream apart."""
     return torch.cuda.Stream(device)
 
 

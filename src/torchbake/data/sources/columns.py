@@ -1,6 +1,7 @@
 """Checks of tables: whether a file is Parquet, and which classes a column of labels holds."""
 
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,14 +45,14 @@ def check_parquet(path: str, *, whole: bool = False) -> None:
         raise UserError(f"{path}: {what}: {shorten(reason, 200)}") from None
 
 
-def label_classes(splits: dict[str, Any], label: str, source: str) -> Labels:
+def label_classes(splits: Sequence[tuple[str, Any]], label: str, source: str) -> Labels:
     """The classes by what a column holds in splits, of which the first is trained on.
 
     Raises:
         UserError: it holds neither whole numbers from 0 on nor text, or a class that no training
             image has.
     """
-    (_, train), *others = splits.items()
+    (_, train), *others = splits
     feature = train.features[label]
     if hasattr(feature, "names"):
         names = feature.names or []

@@ -50,13 +50,8 @@ def make_source(
         found, notes: see `Source`.
 
     Raises:
-        UserError: fewer than two classes, a validation split that is not there, or see `hold_out`.
+        UserError: a validation split that is not there, or see `hold_out`.
     """
-    if len(classes) < 2:
-        raise UserError(
-            f"{recipe.name}: needs two classes or more, found {len(classes)}"
-            + (f": '{classes[0]}'" if classes else "")
-        )
     if takes_split(recipe) and splits.validation is None:
         raise UserError(
             f"data.validation: {recipe.name} has no validation split beside a test split; expected "

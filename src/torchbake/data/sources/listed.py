@@ -144,16 +144,20 @@ def _find_column(role: str, given: str | None, columns: Sequence[str], path: Pat
 def _tell_split(
     row: dict[str, str], column: str, number: int, path: Path, recipe: "DataRecipe"
 ) -> str:
-    """The split of a row, by a usual name or one that the recipe gives."""
+    """The split of a row: a name that the recipe gives, or `train`, `val` or `test`."""
     value = row.get(column, "").strip()
     given = [name for name in (recipe.train_split, recipe.test_split) if name is not None]
     if isinstance(recipe.validation, str):
         given.append(recipe.validation)
-    usual = [name for names in USUAL_SPLITS.values() for name in names]
     if value in given:
         return value
+    usual = {
+        **dict.fromkeys(USUAL_SPLITS["train"], "train"),
+        **dict.fromkeys(USUAL_SPLITS["test"], "test"),
+        **dict.fromkeys(USUAL_SPLITS["validation"], "val"),
+    }
     if value.lower() in usual:
-        return value.lower()
+        return usual[value.lower()]
     expected = ", ".join(dict.fromkeys([*given, *usual]))
     raise UserError(f"{path}, line {number}: unknown split '{value}'; expected one of {expected}")
 

@@ -62,11 +62,11 @@ def _open_tables(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] 
         check_parquet(path)
     tables = _load_tables(loader, recipe.name, files)
     names = pick_splits(recipe, list(tables))
-    used = {name: tables[name] for name in names[:3] if name is not None}
+    used = [(name, tables[name]) for name in names[:3] if name is not None]
     train = tables[names.train]
     image = _find_column(train, recipe.image_column, "image", datasets.Image, recipe.name)
     label = _find_column(train, recipe.label_column, "label", datasets.ClassLabel, recipe.name)
-    for name, table in used.items():
+    for name, table in used:
         if not {image, label} <= set(table.features):
             found = ", ".join(table.features)
             raise UserError(
@@ -75,7 +75,7 @@ def _open_tables(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] 
     known = label_classes(used, label, recipe.name)
     roots = _list_roots(loader, files)
     train_split, test_split, *others = [
-        _read_split(table, image, label, known.values, roots, recipe) for table in used.values()
+        _read_split(table, image, label, known.values, roots, recipe) for table in used
     ]
     notes = [*note_other_splits(recipe, names, list(tables)), *known.notes]
     return Source(
