@@ -137,7 +137,7 @@ def test_meanings_are_those_of_the_docstring_or_of_what_is_inherited():
     [
         ("--momentum", "'--optimizer.momentum'"),
         ("--max-steps", "'--training.max_steps'"),
-        ("--batchsize", "'--batch-size'"),
+        ("--batchsize", "'--training.batch_size'"),
         ("--learning-rate", "'--optimizer.lr' or '--optimizer.head_lr'"),
         ("--resum", "'--resume'"),
         ("--name", "'--data.name', '--model.name', '--optimizer.name' or '--schedule.name'"),

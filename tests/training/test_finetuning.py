@@ -144,8 +144,11 @@ def test_evaluation_sees_images_as_training_did(tuned):
 
 
 def test_weights_come_from_one_place(at_hand):
+    both = {"name": NAME, "pretrained": True, "weights": str(at_hand[1])}
     with pytest.raises(UserError, match=r"^model\.weights: give either this"):
-        finetuning(at_hand, ("model.pretrained", "true"))
+        make_recipe({"model": both})
+    later = finetuning(at_hand, ("model.pretrained", "true"))  # replaces what was there
+    assert later.model.weights is None
 
 
 def test_without_the_hub_one_line_says_so_at_once(monkeypatch, tmp_path):

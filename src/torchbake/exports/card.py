@@ -1,7 +1,6 @@
 """The model card of an export: its README.md, in the format of the Hugging Face hub."""
 
 import html
-import json
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def write_card(
     name = opened.run.path.resolve().name
     plain = _measure(outputs, 1.0)
     scaled = None if description.temperature is None else _measure(outputs, description.temperature)
-    result = json.loads(opened.run.result.read_text(encoding="utf-8"))
+    result = opened.run.read_result()
     identity = seen.mean == (0.0,) * seen.channels and seen.std == (1.0,) * seen.channels
     text = _template().render(
         front_matter=_make_front_matter(name, plain["top1"], opened, options),
@@ -137,7 +136,7 @@ def _describe_machine(opened: OpenedRun) -> str:
     """On what and with which versions the run was trained."""
     if not opened.run.environment.is_file():
         return ""
-    known = json.loads(opened.run.environment.read_text(encoding="utf-8"))
+    known = opened.run.read_environment()
     place = ", ".join(known["gpus"]) or f"{known['processor']}, {known['cores']} cores"
     packages = known["packages"]
     return (

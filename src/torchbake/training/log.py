@@ -1,6 +1,5 @@
 """The log of a run: records for programs, lines and a progress bar for people."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import UserError
 from .run_folder import RunFolder
+from .run_records import dump_json
 
 
 class Log:
@@ -53,7 +53,7 @@ class Log:
     def record(self, kind: str, step: int, images: int, **values: float) -> None:
         """Write a record of kind `train` or `eval`, and show it."""
         whole = {"kind": kind, "step": step, "images": images, **values}
-        self._append(0, json.dumps(whole))
+        self._append(0, dump_json(whole))
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
@@ -64,7 +64,7 @@ class Log:
 
     def keep(self, kind: str, step: int, images: int, **values: int) -> None:
         """Write a record of another kind, and show nothing."""
-        self._append(0, json.dumps({"kind": kind, "step": step, "images": images, **values}))
+        self._append(0, dump_json({"kind": kind, "step": step, "images": images, **values}))
 
     def say(self, line: str, *, shown: bool = True) -> None:
         """Write a line to train.log and the console; to a terminal only if `shown`."""

@@ -1,11 +1,11 @@
 """What a finished run leaves: weights that explain themselves, and its figures."""
 
-import json
 import math
 from dataclasses import asdict, replace
 
 from .files import save_weights, write_text
 from .run_folder import FREE_KEYS, RunFolder, flatten_recipe
+from .run_records import dump_json
 from .selection import Selection
 from .setup import Setup, State
 from .weights_file import Description, describe_model, digest_recipe
@@ -43,7 +43,7 @@ def write_results(
         **({"selected": chosen} if selection.wanted else {}),
         "best_on_test": max(evaluated, key=lambda record: record["top1"]),
     }
-    write_text(run.result, json.dumps(result, indent=1) + "\n")  # the last: the run is finished
+    write_text(run.result, dump_json(result, indent=1) + "\n")  # the last: the run is finished
 
 
 def _describe(setup: Setup, state: State) -> Description:

@@ -14,7 +14,14 @@ from .environment import describe_environment
 from .files import write_text
 from .network_input import KEYS
 from .recipe_files import dump_recipe, make_recipe
-from .run_records import Environment, Result, read_json, read_lines
+from .run_records import (
+    Environment,
+    Result,
+    dump_json,
+    read_json,
+    read_lines,
+    restore_numbers,
+)
 from .yaml_text import read_yaml_file
 
 # What a resumed run may change, since the result does not depend on it.
@@ -136,7 +143,7 @@ class RunFolder:
 
     def read_result(self) -> dict[str, Any]:
         """What a finished run came to (see `run_records.Result`)."""
-        return read_json(self.result, Result)
+        return restore_numbers(read_json(self.result, Result))
 
     def read_environment(self) -> dict[str, Any]:
         """Where and when the run began (see `run_records.Environment`)."""
@@ -159,12 +166,12 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The records written so far; a line cut short by a crash ends them."""
-        return read_lines(self.metrics) if self.metrics.is_file() else []
+        return restore_numbers(read_lines(self.metrics)) if self.metrics.is_file() else []
 
     def forget_after(self, step: int) -> None:
         """Drop the records of steps after the checkpoint, which will be trained again."""
         kept = [record for record in self.read_metrics() if record["step"] <= step]
-        write_text(self.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+        write_text(self.metrics, "".join(dump_json(record) + "\n" for record in kept))
 
     def _check_same(self, recipe: Recipe) -> None:
         before, now = flatten_recipe(asdict(self.read_recipe())), flatten_recipe(asdict(recipe))

@@ -5,6 +5,7 @@ line that names the file and the value.
 """
 
 import json
+import math
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,8 @@ LARGEST_FILE = 2**26
 
 Count = Annotated[int, Ge(0), Le(10**18)]
 # Pages draw them; a float32 is not larger by much.
-Number = Annotated[float, Ge(-1e39), Le(1e39), pydantic.AllowInfNan(False)]
+Number = Annotated[float, Ge(-1e39), Le(1e39), pydantic.AllowInfNan(False)] | None
+"""None is written where a figure was no number."""
 
 
 class _Open(pydantic.BaseModel):
@@ -94,6 +96,28 @@ class LongerRecord(_Open):
 
 
 Line = Annotated[EvalRecord | TrainRecord | LongerRecord, pydantic.Discriminator("kind")]
+
+
+def dump_json(value: Any, indent: int | None = None) -> str:
+    """The text of a value; JSON has no NaN and no infinity, for which it has null."""
+    return json.dumps(_replace_numbers(value), indent=indent, allow_nan=False)
+
+
+def _replace_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _replace_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_numbers(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def restore_numbers(value: Any) -> Any:
+    """A value as it was before `dump_json`, with NaN for null."""
+    if isinstance(value, dict):
+        return {key: restore_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [restore_numbers(inner) for inner in value]
+    return math.nan if value is None else value
 
 
 def read_json(path: Path, kind: Any) -> Any:

@@ -1,6 +1,5 @@
 """The figures of one run, as names and values."""
 
-import json
 from statistics import median
 from typing import Any
 
@@ -16,7 +15,7 @@ def list_figures(run: RunFolder, records: list[Record]) -> list[tuple[str, str]]
     trained = [record for record in records if record["kind"] == "train"]
     result: Record = {}
     if run.result.is_file():
-        result = json.loads(run.result.read_text(encoding="utf-8"))
+        result = run.read_result()
     figures = []
     if evaluated:
         last = evaluated[-1]

@@ -45,7 +45,7 @@ def prefetch(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
 
 @cache
 def find_side_stream(device: torch.device) -> Any:
-    """The torch.cuda.Stream on which batches are made, one a device: memory is kept for each stream apart."""
+    """The torch.cuda.Stream on which batches are made, one a device, since each keeps memory."""
     return torch.cuda.Stream(device)
 
 

@@ -75,7 +75,7 @@ def _open_tables(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] 
     known = label_classes(used, label, recipe.name)
     roots = _list_roots(loader, files)
     train_split, test_split, *others = [
-        _read_split(table, image, label, known.values, roots, recipe) for table in used
+        _read_split(table, image, label, known.values, roots, recipe) for _, table in used
     ]
     notes = [*note_other_splits(recipe, names, list(tables)), *known.notes]
     return Source(
