@@ -43,7 +43,11 @@ def make_page(explorer: Explorer, title: str, *, top_k: int, count: int) -> Any:
         with gradio.Row():
             # The file as it is, which is read as evaluation reads files.
             picture = gradio.Image(
-                type="filepath", image_mode=None, label="Picture", sources=["upload"]
+                type="filepath",
+                image_mode=None,
+                label="Picture",
+                sources=["upload"],
+                height=320,
             )
             label = gradio.Label(num_top_classes=top_k, label="Prediction")
         gradio.Markdown(
