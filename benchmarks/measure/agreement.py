@@ -80,7 +80,7 @@ def _evaluate(run: Path, pictures: Path, out: Path) -> Labels:
     place = f"imagefolder:{pictures.resolve()}"
     torchbake(["evaluate", str(run), "--data", place, "--per-image", str(out), "--device", "cpu"])
     return {
-        str(pictures.resolve() / row["path"]): (row["prediction"], float(row["confidence"]))
+        str(pictures.resolve().parent / row["path"]): (row["prediction"], float(row["confidence"]))
         for row in _read(out)
     }
 

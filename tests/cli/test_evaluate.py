@@ -60,6 +60,24 @@ def read_figures(printed):
     return {name: float(value) for name, value in rows}
 
 
+def test_held_out_images_alone_are_evaluated(capsys, trained, tmp_path):
+    """Of class folders without splits, those that the run was not trained on."""
+    own = recipe(
+        ("data", f"imagefolder:{trained[1] / 'train'}"),
+        ("data.workers", "0"),
+        ("data.image_size", "12"),
+        ("data.test_share", "0.4"),
+        ("model", "resnet8"),
+        ("training.batch_size", "6"),
+        ("training.epochs", "2"),
+        ("method.partners", "1"),
+    )
+    final = train(own, tmp_path / "run", console=QUIET)
+    figures = evaluate(capsys, tmp_path / "run", "--per-image", tmp_path / "images.csv")
+    assert len((tmp_path / "images.csv").read_text().splitlines()) == 1 + 3 * 2
+    assert math.isclose(read_figures(figures)["top1"], final["top1"], abs_tol=1e-3)
+
+
 def test_figures_by_class_are_those_of_scikit_learn():
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(3, (200,), generator=generator)

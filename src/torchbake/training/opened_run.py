@@ -73,7 +73,11 @@ def open_run(
     if test_only:
         description = read_description(run.find_weights(ema=ema), recipe)
         data = show_opening_test(
-            data_recipe, description.classes, description.preprocessing, console
+            data_recipe,
+            description.classes,
+            description.preprocessing,
+            console,
+            own=data_name is None and test_split is None,
         )
     else:
         data = show_opening(data_recipe, console)

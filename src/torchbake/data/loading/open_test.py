@@ -21,6 +21,8 @@ def open_test_data(
     classes: Sequence[str],
     preprocessing: Preprocessing,
     progress: Callable[[str, int, int], None],
+    *,
+    own: bool = False,
 ) -> Data:
     """The test images of a data set as `Data` whose training images are the same ones.
 
@@ -28,6 +30,7 @@ def open_test_data(
         classes: of the network, whose numbers the labels become (see `open_test`).
         preprocessing: the network's, whatever the recipe would measure or choose.
         progress: called with a split's name, images decoded and their number.
+        own: see `open_test`.
 
     Raises:
         UserError: see `open_test`.
@@ -42,7 +45,7 @@ def open_test_data(
         crop_pct=preprocessing.crop_pct,
         interpolation=preprocessing.interpolation,
     )
-    split = open_test(recipe, classes)
+    split = open_test(recipe, classes, own=own)
     pixels = None
     if recipe.in_memory is not False and recipe.crop != "resized":
         pixels = decode_all(
@@ -65,7 +68,12 @@ def open_test_data(
 
 
 def show_opening_test(
-    recipe: DataRecipe, classes: Sequence[str], preprocessing: Preprocessing, console: Console
+    recipe: DataRecipe,
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    console: Console,
+    *,
+    own: bool,
 ) -> Data:
     """As `open_test_data`, telling the console how far it is."""
     with console.status("opening the data set") as status:
@@ -76,4 +84,5 @@ def show_opening_test(
             lambda split, done, total: status.update(
                 f"decoding the {split} images: {done:,} of {total:,}"
             ),
+            own=own,
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...recipe import DataRecipe
 
 
-def open_test(recipe: "DataRecipe", classes: Sequence[str]) -> Split:
+def open_test(recipe: "DataRecipe", classes: Sequence[str], *, own: bool = False) -> Split:
     """The test images of the data set that a recipe names, which need have no training images.
 
     A folder may also hold the folders of the classes themselves. Classes are found by their names:
@@ -24,6 +24,8 @@ def open_test(recipe: "DataRecipe", classes: Sequence[str]) -> Split:
 
     Args:
         classes: names of the network's classes, whose numbers the labels become.
+        own: whether the network was trained on this data set, whose test images may be held out of
+            the training images.
 
     Raises:
         UserError: see `open_source`; or images of classes that the network does not know, unless
@@ -31,7 +33,8 @@ def open_test(recipe: "DataRecipe", classes: Sequence[str]) -> Split:
     """
     # What concerns training images, which need not be there.
     recipe = replace(recipe, images_per_class=None, label_noise=0.0, labels=None, validation=None)
-    source = _open_as_both(replace(recipe, classes=None))
+    source = _open_own(replace(recipe, classes=None)) if own else None
+    source = source or _open_as_both(replace(recipe, classes=None))
     present = [source.classes[k] for k in source.test.labels.unique().tolist()]
     if recipe.classes is not None:
         kept = tuple(name for name in classes if name in present)
@@ -50,6 +53,14 @@ def open_test(recipe: "DataRecipe", classes: Sequence[str]) -> Split:
     numbers = {name: number for number, name in enumerate(classes)}
     mapped = torch.tensor([numbers.get(name, -1) for name in source.classes])
     return replace(source.test, labels=mapped[source.test.labels])
+
+
+def _open_own(recipe: "DataRecipe") -> Source | None:
+    """The data set as it was trained on; None if not all of it is there."""
+    try:
+        return open_source(recipe)
+    except UserError:
+        return None
 
 
 def _open_as_both(recipe: "DataRecipe") -> Source:
