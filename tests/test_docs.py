@@ -23,7 +23,7 @@ def loop():
 
 
 def test_the_loop_of_the_guide_runs(tmp_path):
-    printed = run_python(loop(), tmp_path)
+    printed = run_python("import torch\ntorch.manual_seed(0)\n" + loop(), tmp_path)
     losses = [float(line.split()[-1]) for line in printed.splitlines()]
     assert losses[-1] < losses[0] / 2
 

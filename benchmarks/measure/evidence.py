@@ -1,6 +1,6 @@
-"""Fills the tables of docs/reproduction.md and docs/budgets.md within a time limit.
+"""Fills the tables of docs/reproduction.md within a time limit.
 
-Rows that are not finished go on with the next call.
+Rows that are not finished go on with the next call. Those named `budgets/…` have no page yet.
 
     python -m benchmarks.measure.evidence --list
     python -m benchmarks.measure.evidence 'rivals/*' --data cifar100=parquet:CIFAR/*.parquet \\
