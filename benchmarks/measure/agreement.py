@@ -36,10 +36,10 @@ def main() -> None:
     places = [Path(argument) for argument in sys.argv[1:]]
     if not places or len(places) % 2:
         raise SystemExit(__doc__)
-    rows = [
-        compare_run(run, pictures) for run, pictures in zip(places[::2], places[1::2], strict=True)
-    ]
-    write_results("agreement", rows)
+    rows: list[dict[str, Any]] = []
+    for run, pictures in zip(places[::2], places[1::2], strict=True):
+        rows.append(compare_run(run, pictures))
+        write_results("agreement", rows)  # each time, in case another fails
 
 
 def compare_run(run: Path, pictures: Path) -> dict[str, Any]:
@@ -79,9 +79,13 @@ def compare_run(run: Path, pictures: Path) -> dict[str, Any]:
 def _evaluate(run: Path, pictures: Path, out: Path) -> Labels:
     place = f"imagefolder:{pictures.resolve()}"
     torchbake(["evaluate", str(run), "--data", place, "--per-image", str(out), "--device", "cpu"])
+    # Paths are relative to the folder of the split, or to the one that it is in.
+    root = pictures.resolve()
+    rows = {row["path"]: row for row in _read(out)}
+    root = root if (root / next(iter(rows))).is_file() else root.parent
     return {
-        str(pictures.resolve().parent / row["path"]): (row["prediction"], float(row["confidence"]))
-        for row in _read(out)
+        str(root / path): (row["prediction"], float(row["confidence"]))
+        for path, row in rows.items()
     }
 
 

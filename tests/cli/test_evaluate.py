@@ -15,6 +15,8 @@ from sklearn.metrics import balanced_accuracy_score, classification_report, log_
 
 from torchbake.analysis.classes import count_confusion_matrix, measure_classes, measure_images
 from torchbake.cli.main import main
+from torchbake.data.sources.test_only import open_test
+from torchbake.recipe import DataRecipe
 from torchbake.training.loop import train
 from torchbake.training.opened_run import evaluate_run
 
@@ -58,6 +60,16 @@ def evaluate(capsys, *arguments):
 def read_figures(printed):
     rows = [line.split() for line in printed.splitlines() if len(line.split()) == 2]
     return {name: float(value) for name, value in rows}
+
+
+def test_a_class_may_be_called_as_a_split_is(trained, tmp_path):
+    """CIFAR-100 has a class of trains; all pictures of such a folder are measured."""
+    names = ["ant", "bee", "train"]
+    for split in ("train", "test"):
+        shutil.copytree(trained[1] / split, tmp_path / "data" / split)
+        (tmp_path / "data" / split / "cat").rename(tmp_path / "data" / split / "train")
+    split = open_test(DataRecipe(f"imagefolder:{tmp_path}/data/test"), names)
+    assert len(split) == 3 * 5
 
 
 def test_held_out_images_alone_are_evaluated(capsys, trained, tmp_path):

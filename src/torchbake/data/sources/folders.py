@@ -25,7 +25,7 @@ def open_image_folder(place: str, recipe: "DataRecipe") -> Source:
     if not root.is_dir():
         raise UserError(f"{recipe.name}: there is no folder {root}")
     present = list_folders(root)
-    names = _find_splits(root, present, recipe)
+    names = find_splits(root, present, recipe)
     if names is None:
         found, used = "class folders without splits", [""]
     else:
@@ -60,7 +60,7 @@ def open_image_folder(place: str, recipe: "DataRecipe") -> Source:
     return make_source(splits, classes, root, found, tuple(notes), recipe)
 
 
-def _find_splits(root: Path, present: list[str], recipe: "DataRecipe") -> Names | None:
+def find_splits(root: Path, present: list[str], recipe: "DataRecipe") -> Names | None:
     """The folders of the splits, without one for testing if there is none; None without splits.
 
     A class may be called `train`, so that there are splits only if there is more than one of their

@@ -74,8 +74,11 @@ def _open_as_both(recipe: "DataRecipe") -> Source:
     kind, _, place = recipe.name.partition(":")
     root = Path(place).expanduser()
     if kind == "imagefolder" and given is None and root.is_dir():
-        folders = {path.name for path in root.iterdir() if path.is_dir()}
-        if folders and not folders & {name for names in USUAL_SPLITS.values() for name in names}:
+        from .folders import find_splits
+        from .listing import list_folders
+
+        present = list_folders(root)
+        if present and find_splits(root, present, recipe) is None:
             own = root.resolve()
             here = replace(recipe, name=f"{kind}:{own.parent}", train_split=own.name)
             return open_source(replace(here, test_split=own.name))
