@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 
@@ -40,6 +41,20 @@ def add_ema(parser: argparse.ArgumentParser) -> None:
     """Add --ema to a command that opens a finished run."""
     parser.add_argument(
         "--ema", action="store_true", help="use the moving average of the weights (default: no)"
+    )
+
+
+def add_export(parser: argparse.ArgumentParser, **to: Any) -> None:
+    """Add --to and --license to a command that exports a run.
+
+    Args:
+        to: further settings of --to.
+    """
+    parser.add_argument("--to", choices=("timm", "onnx", "torch"), **to)
+    parser.add_argument(
+        "--license",
+        metavar="ID",
+        help="licence for the model card of a run, such as apache-2.0 (default: none)",
     )
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import add_ema
+from .common import add_ema, add_export
 
 
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
@@ -17,10 +17,9 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument(
-        "--to",
+    add_export(
+        parser,
         required=True,
-        choices=("timm", "onnx", "torch"),
         help="timm: a folder that timm.create_model loads; onnx: an ONNX file; torch: a "
         "torch.export program (.pt2) (required)",
     )
@@ -38,11 +37,6 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         action="store_true",
         help="use float16; predictions that rounding changes are counted and allowed "
         "(default: float32)",
-    )
-    parser.add_argument(
-        "--license",
-        metavar="ID",
-        help="licence for the model card, such as apache-2.0 (default: none)",
     )
     parser.add_argument(
         "--data", metavar="NAME", help="data set to check on (default: the run's data.name)"

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .common import add_ema
+from .common import add_ema, add_export
 
 
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
@@ -19,17 +19,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, or an export's folder")
     parser.add_argument("repository", metavar="USER/NAME", help="repository on the hub")
-    parser.add_argument(
-        "--to",
-        choices=("timm", "onnx", "torch"),
-        default="timm",
-        help="form in which a run is exported first (default: timm)",
-    )
-    parser.add_argument(
-        "--license",
-        metavar="ID",
-        help="licence for the model card of a run, such as apache-2.0 (default: none)",
-    )
+    add_export(parser, default="timm", help="form in which a run is exported first (default: timm)")
     parser.add_argument(
         "--private", action="store_true", help="make a new repository private (default: no)"
     )

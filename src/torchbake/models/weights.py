@@ -6,6 +6,7 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from inspect import getmodule
 from pathlib import Path
@@ -198,10 +199,10 @@ def _adapt_first_layer(network: nn.Module, state: Weights, own: Weights) -> None
         if given != wanted and (given[0], given[2:]) == (wanted[0], wanted[2:]):
             import timm.models
 
-            try:
+            # timm has no rule for some numbers of channels: the layer is then one of those that
+            # did not fit, which are listed.
+            with suppress(NotImplementedError):
                 state[name] = timm.models.adapt_input_conv(wanted[1], state[name])
-            except NotImplementedError:
-                continue
 
 
 def _fitting(state: Mapping[str, Any], own: Weights) -> Weights:
