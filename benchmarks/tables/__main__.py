@@ -14,6 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from benchmarks.tables.agreement import as_markdown as agreement_table
 from benchmarks.tables.audit import as_markdown as audit_table
 from benchmarks.tables.calibration import of_methods, of_sizes
 from benchmarks.tables.check import as_markdown as check_table
@@ -226,6 +227,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     **SOLVER_TABLES,
     **dict.fromkeys(COMPARISONS, whole),
     **dict.fromkeys(STUDIES, of_study),
+    "agreement": agreement_table,
     "audit": audit_table,
     "calibration": of_methods,
     "check": check_table,
