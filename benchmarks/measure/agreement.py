@@ -8,8 +8,8 @@ alone. What is counted are pictures with the same label. The runs of results/agr
 made by:
 
     torchbake train digits/bake --data.validation 0.1 --out DIGITS_RUN
-    torchbake train cifar100/resnet18-bake --data 'parquet:CIFAR/*.parquet' --data.validation 0.05 \\
-        --model.name test_resnet --training.max_steps 200 --out CIFAR_RUN
+    torchbake train cifar100/resnet18-bake --data 'parquet:CIFAR/*.parquet' \\
+        --data.validation 0.05 --model.name test_resnet --training.max_steps 200 --out CIFAR_RUN
     torchbake train CUB --data.validation 0.1 --data.image_size 128 --training.max_steps 90 \\
         --model tf_efficientnet_lite0 --model.weights WEIGHTS.safetensors --out CUB_RUN
 """
