@@ -103,13 +103,17 @@ def _options() -> argparse.Namespace:
 def _runs(
     row: Wanted, places: dict[str, str], common: list[tuple[str, str]], folder: Path
 ) -> list[Run]:
-    overrides = [("training.precision", "bf16")] if torch.cuda.is_available() else []
+    overrides = list(row.overrides)
+    if torch.cuda.is_available():
+        overrides.append(("training.precision", "bf16"))
     place = places.get(row.recipe.partition("/")[0])
     if place is not None:
         overrides.append(("data", place))
     # Without a number of images, epochs count what the recipe says.
     budget = None if row.images is None else str(row.images)
     out = folder / row.recipe if budget is None else folder / row.recipe / budget
+    if row.overrides:
+        out = folder / row.name.removesuffix(f"/{row.variant}")
     return plan_runs(row.recipe, [*overrides, *common], [row.variant], row.seeds, budget, out)
 
 

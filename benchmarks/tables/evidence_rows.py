@@ -11,12 +11,14 @@ class Wanted(NamedTuple):
     """One row: a variant of a method by a recipe, over some seeds.
 
     Attributes:
-        name: TABLE/DATA/NETWORK/VARIANT, reduced/VARIANT, or budgets/IMAGES/VARIANT.
+        name: TABLE/DATA/NETWORK/VARIANT, reduced/VARIANT, budgets/IMAGES/VARIANT, or
+            finetune/DATA/VARIANT.
         recipe: a shipped recipe.
         variant: as `torchbake compare --methods` takes it.
         seeds: how many.
         reported: top-1 accuracy in percent that others report, if any.
         images: how many each run sees; None for as many as the recipe says.
+        overrides: keys of the recipe with their values, for all variants of its table alike.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Wanted(NamedTuple):
     seeds: int = 1
     reported: float | None = None
     images: int | None = None
+    overrides: tuple[tuple[str, str], ...] = ()
 
     @property
     def table(self) -> str:
@@ -111,6 +114,37 @@ def _budgets() -> list[Wanted]:
     ]
 
 
+PHOTOS = {
+    "clean": (15_000, {}),
+    "wrong-labels": (15_000, {"data.label_noise": "0.2"}),
+    "10-images": (5_000, {"data.images_per_class": "10"}),
+}
+PHOTO_VARIANTS = (
+    "cross-entropy",
+    "label-smoothing",
+    f"cross-entropy:{CUTMIX}",
+    "bake",  # with three partners of its class, as the paper's on CUB-200-2011
+    "bake:partners=0",
+)
+
+
+def _photos() -> list[Wanted]:
+    """A pretrained network fine-tuned on photographs of birds, five epochs."""
+    common = {"data.image_size": "160", "model.pretrained": "false", "training.eval_every": "1000"}
+    return [
+        Wanted(
+            f"finetune/{data}/{variant}",
+            "photos/finetune",
+            variant,
+            3,
+            images=images,
+            overrides=tuple((common | changes).items()),
+        )
+        for data, (images, changes) in PHOTOS.items()
+        for variant in PHOTO_VARIANTS
+    ]
+
+
 ROWS: list[Wanted] = [
     *(
         Wanted(f"rivals/cifar100/resnet18/{variant}", "cifar100/resnet18-bake", variant, 1, figure)
@@ -119,4 +153,5 @@ ROWS: list[Wanted] = [
     *_paper(),
     *_reduced(),
     *_budgets(),
+    *_photos(),
 ]
