@@ -15,13 +15,13 @@ def run_python(code, folder, ranks=None):
     return run(command, folder)
 
 
-def run(command, folder):
+def run(command, folder, **environment):
     """Run a command to its end; a failure shows what it printed."""
     done = subprocess.run(
         command,
         cwd=folder,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
         timeout=300,

@@ -270,10 +270,9 @@ def test_half_precision_learns(tmp_path, precision):
     assert final["top1"] > 30
 
 
-def test_all_schedules_and_tensorboard(tmp_path):
-    settings = recipe(("schedule", "one-cycle"), ("training.tensorboard", "true"))
+def test_the_one_cycle_schedule_rises_and_falls(tmp_path):
+    settings = recipe(("schedule", "one-cycle"))
     train(settings, tmp_path / "run", console=QUIET)
-    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
     rates = [r["lr"] for r in RunFolder(tmp_path / "run").read_metrics() if r["kind"] == "train"]
     assert max(rates) > 5 * rates[-1]
 

@@ -86,6 +86,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Train the recipe, and its baseline if one is asked for."""
+    from ..training.named_recipes import find_named
     from ..training.recipe_files import load_recipe
 
     if options.recipe is None and options.resume and options.out is not None:
@@ -94,8 +95,16 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or Path("runs") / name_run(name, options.seed)
     overrides = [*_read_short_forms(options), *options.overrides]
     if options.init_from is not None:
-        overrides = [*_start_from(options.init_from, overrides), *overrides]
-    name, overrides = _find_photos(name, overrides, out, options)
+        from ..training.starting import start_from
+
+        overrides = [*start_from(options.init_from, overrides), *overrides]
+    if name not in find_named():  # which can be printed without waiting for torch
+        from ..training.starting import find_photos
+
+        name, overrides, lines = find_photos(name, overrides, out if options.resume else None)
+        if os.environ.get("RANK", "0") == "0" and not options.print_recipe:
+            for line in lines:
+                print(line.encode("utf-8", "replace").decode())
     if options.help_recipe:
         print_recipe_help(load_recipe(name, overrides).method["name"])
         return
@@ -139,64 +148,6 @@ def _read_short_forms(options: argparse.Namespace) -> list[tuple[str, str]]:
                 raise UserError(f"{option}: is short for --{key}, which is given, too")
             found.append((key, value))
     return found
-
-
-def _start_from(folder: Path, overrides: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The keys by which a run starts from another one's network and weights."""
-    from dataclasses import fields
-
-    import yaml
-
-    from ..recipe import ModelRecipe
-    from ..training.run_folder import RunFolder
-
-    given = {key for key, _ in overrides}
-    for key in ("model.weights", "model.pretrained"):
-        if key in given:
-            raise UserError(f"--init-from: gives the weights, leave out --{key}")
-    run = RunFolder(folder)
-    recipe = run.read_recipe()
-    if not run.weights.is_file():
-        raise UserError(f"{folder}: there is no {run.weights.name} yet; finish it first")
-    found = [("model.weights", str(run.weights)), ("model.pretrained", "false")]
-    for field in fields(ModelRecipe):
-        value = getattr(recipe.model, field.name)
-        key = "model" if field.name == "name" else f"model.{field.name}"
-        if field.name not in ("weights", "pretrained", "freeze") and not {key, "model"} & given:
-            found.append((key, yaml.safe_dump(value, default_flow_style=True)))
-    return found
-
-
-def _find_photos(
-    name: str, overrides: list[tuple[str, str]], out: Path, options: argparse.Namespace
-) -> tuple[str, list[tuple[str, str]]]:
-    """The recipe and its keys for photos, if the name is where they are; else what was given."""
-    from ..training.named_recipes import find_named
-
-    path = Path(name).expanduser()
-    if name in find_named() or path.suffix in (".yaml", ".yml"):
-        return name, overrides
-    if (path / "recipe.yaml").is_file():
-        raise UserError(f"{path} is a run folder: continue it with --resume --out {path}")
-    if options.resume and (out / "recipe.yaml").is_file():
-        return str(out / "recipe.yaml"), overrides  # what was chosen when it began
-    if not (path.exists() or ":" in name):
-        return name, overrides
-    from ..training.photos import name_data, plan_training
-
-    data_name = name_data(name)
-    if data_name is None:
-        if path.exists():
-            raise UserError(
-                f"{path}: expected a folder, a table (.csv, .tsv, .jsonl), Parquet or a recipe "
-                "(.yaml)"
-            )
-        return name, overrides
-    plan = plan_training(data_name, overrides)
-    if os.environ.get("RANK", "0") == "0" and not options.print_recipe:
-        for line in plan.lines:
-            print(line.encode("utf-8", "replace").decode())
-    return plan.recipe, plan.overrides
 
 
 def _print_recipe(name: str, overrides: list[tuple[str, str]]) -> None:

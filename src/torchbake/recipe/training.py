@@ -99,7 +99,8 @@ class TrainingRecipe(Section):
         checkpoint_every: number of steps between checkpoints.
         keep: which checkpoints stay in the run folder: the `last`, or `all` of them, as
             `checkpoints/step-N.pt`.
-        tensorboard: also write event files for TensorBoard.
+        trackers: experiment trackers that are sent the figures, too: `tensorboard`, `wandb`,
+            `mlflow`, `trackio`.
         channels_last: keep images and filters in channels-last order, faster on most devices.
         compile: compile the network, the targets and the loss with torch.compile.
         cuda_graphs: record the compiled step as a CUDA graph and replay it, which speeds up small
@@ -127,7 +128,7 @@ class TrainingRecipe(Section):
     log_every: PositiveInt = 50
     checkpoint_every: PositiveInt = 500
     keep: Literal["last", "all"] = "last"
-    tensorboard: bool = False
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
     channels_last: bool = True
     compile: bool = False
     cuda_graphs: bool = False

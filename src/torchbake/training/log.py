@@ -1,32 +1,35 @@
 """The log of a run: records for programs, lines and a progress bar for people."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..errors import UserError
 from .run_folder import RunFolder
 from .run_records import dump_json
+from .trackers import Tracker, Trackers
 
 
 class Log:
-    """Writes metrics.jsonl, train.log, TensorBoard events and the progress of a run.
+    """Writes metrics.jsonl, train.log, what trackers are sent, and the progress of a run.
 
     On a terminal a progress bar shows the last figures; elsewhere each record is a plain line.
     """
 
     def __init__(
-        self, folder: RunFolder | None, console: Console, total: int, tensorboard: bool
+        self,
+        folder: RunFolder | None,
+        console: Console,
+        total: int,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         """`folder` is None on the ranks that write nothing."""
         self.console = console
         self.total = total
         self._files = [] if folder is None else [folder.metrics, folder.log]
-        self._board = _make_summary_writer(folder) if folder is not None and tensorboard else None
+        self._trackers = Trackers(list(trackers), self.say)
         self._bar = Progress(
             TextColumn("{task.percentage:>3.0f}%"),
             BarColumn(bar_width=24),
@@ -43,20 +46,19 @@ class Log:
     def showing(self, step: int) -> Iterator[None]:
         """Show the progress bar while the block runs, starting from this step."""
         self._bar.update(self._task, completed=step)
+        failed = True
         try:
             with self._bar:
                 yield
+            failed = False
         finally:
-            if self._board is not None:
-                self._board.close()
+            self._trackers.close(failed)
 
     def record(self, kind: str, step: int, images: int, **values: float) -> None:
         """Write a record of kind `train` or `eval`, and show it."""
         whole = {"kind": kind, "step": step, "images": images, **values}
         self._append(0, dump_json(whole))
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._trackers.log(kind, step, values)
         line = _format_training(values) if kind == "train" else _format_evaluation(values)
         self.say(f"step {step:,}/{self.total:,}  {images:,} images  {line}", shown=kind == "eval")
         self._status[kind] = line
@@ -114,14 +116,3 @@ def _format_duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
-
-
-def _make_summary_writer(folder: RunFolder) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UserError(
-            "training.tensorboard: needs the package tensorboard: "
-            "pip install 'torchbake[tensorboard]'"
-        ) from None
-    return SummaryWriter(str(folder.path / "tensorboard"))

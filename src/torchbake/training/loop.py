@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..data.class_faults import describe_class_faults
 from ..data.loading.open_data import show_opening
 from ..errors import Stopped, UserError
 from ..recipe import Recipe
+from .callbacks import Callback, Progress
 from .distributed import Ranks, join_ranks
 from .evaluating import evaluate_networks, list_networks
 from .files import load_checkpoint, save_checkpoint, write_text
@@ -29,6 +31,7 @@ from .run_folder import RunFolder
 from .selection import Selection
 from .setup import Setup, State, set_up
 from .step import update
+from .trackers import open_trackers
 
 
 def train(
@@ -38,11 +41,15 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     console: Console | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> dict[str, float]:
     """Train as the recipe says, writing everything into `folder`.
 
     Under torchrun, each process is one rank. The result depends on the recipe alone, and a run
     that was cut off and resumed on the CPU ends with the very same weights.
+
+    Args:
+        callbacks: called at the end of each epoch and at each evaluation, see `Progress`.
 
     Returns:
         The figures of the last evaluation, or of the one that `training.select` chose (see
@@ -82,7 +89,8 @@ def train(
             state = setup.load_checkpoint(saved)
             if "selection" in saved:  # older checkpoints have none
                 selection.load_state_dict(saved["selection"])
-        log = Log(run if ranks.first else None, console, setup.total, settings.tensorboard)
+        trackers = open_trackers(recipe, run) if ranks.first else []
+        log = Log(run if ranks.first else None, console, setup.total, trackers)
         if ranks.first:
             run.forget_after(state.step)
         log.say(_summarise(setup, state))
@@ -134,6 +142,17 @@ def train(
                             save_checkpoint(run.checkpoint, checkpoint)
                             if settings.keep == "all":
                                 run.keep_checkpoint(state.step)
+                    if epoch_done or evaluating:
+                        done = Progress(
+                            state.step,
+                            setup.total,
+                            state.step / len(setup.sampler),
+                            state.images,
+                            final if evaluating else {},
+                            setup.model,
+                        )
+                        for callback in callbacks:
+                            callback(done)
                     if saving or evaluating:
                         meters.restart()  # its time is that of training alone
                     if stopping:

@@ -35,7 +35,7 @@ FREE_KEYS = (
     "training.device",
     "training.keep",
     "training.report",
-    "training.tensorboard",
+    "training.trackers",
 )
 
 
