@@ -10,6 +10,9 @@ from ._lazy import export_lazily
 from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from .api.compare import compare as compare
+    from .api.runs import Run as Run
+    from .api.train import train as train
     from .ensembling.dense import affinities as affinities
     from .ensembling.dense import propagate as propagate
     from .ensembling.targets import bake_targets as bake_targets
@@ -21,11 +24,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "BAKELoss": "losses.bake",
     "ClassGroupedBatchSampler": "sampling.class_groups",
+    "Run": "api.runs",
     "affinities": "ensembling.dense",
     "bake_targets": "ensembling.targets",
+    "compare": "api.compare",
     "distillation_loss": "losses.distillation",
     "load": "inference.load",
     "propagate": "ensembling.dense",
+    "train": "api.train",
 }
 __getattr__, _names = export_lazily(__name__, _HOMES)
 __all__ = ["__version__", *_names]

@@ -74,20 +74,14 @@ def run(options: argparse.Namespace) -> None:
     """Do the runs that are missing, and put all of them side by side."""
     from rich.console import Console
 
-    from ..analysis.compare.figures import compare_runs, find_baseline, find_runs, read_runs
-    from ..analysis.compare.plan import check_budgets, plan_runs
-    from ..analysis.compare.run import run_missing
-    from ..analysis.compare.tables import format_comparison, write_comparison
-    from ..analysis.pages.report import write_report
-    from ..analysis.pages.scatter import draw_comparison
-    from ..training.environment import describe_environment
+    from ..analysis.compare.figures import find_runs
+    from ..api.compare import compare_folders, train_variants
 
     if options.help_recipe:
         variants = _list_variants(options)
         print_recipe_help(*(variant.partition(":")[0] for variant in variants))
         return
     refuse_ranks("compare")
-    environment = describe_environment()
     paths = [Path(name) for name in options.what or [DEFAULT_RECIPE]]
     failures: list[str] = []
     if any(path.is_dir() for path in paths):
@@ -105,26 +99,26 @@ def run(options: argparse.Namespace) -> None:
         seeds = 1 if options.seeds is None else options.seeds
         options.seeds = seeds
         check_least(options, 1, "seeds", "jobs")
-        variants = _list_variants(options)
-        runs = plan_runs(name, options.overrides, variants, seeds, options.budget, out)
-        if not options.unequal:
-            check_budgets(runs)
-        failures = run_missing(runs, out, options.jobs, Console(), write_report)
-        folders = [run.folder for run in runs]
+        folders, failures = train_variants(
+            name,
+            options.overrides,
+            _list_variants(options),
+            seeds,
+            out,
+            budget=options.budget,
+            unequal=options.unequal,
+            jobs=options.jobs,
+            console=Console(),
+        )
     finished = [folder for folder in folders if folder.result.is_file()]
     if finished:
-        records = read_runs(finished)
-        baseline = find_baseline(records, options.baseline)
-        rows = compare_runs(records, baseline, unequal=options.unequal)
-        print(format_comparison(rows, records[0]["report"]))
-        written = write_comparison(out, records, rows, environment, draw_comparison(rows))
-        best = next(Path(r["run"]) for r in records if r["variant"] == rows[0].variant)
-        ordered = sorted(finished, key=lambda folder: folder.path != best)
-        left_out = write_report(
-            ordered, out / "report.html", Console(stderr=True), baseline=baseline
+        comparison = compare_folders(
+            finished, out, baseline=options.baseline, unequal=options.unequal
         )
-        print("\n".join([*left_out, "written to " + ", ".join(map(str, written))]))
-        print(f"a page to look at: {out / 'report.html'}")
+        print(comparison)
+        written = "written to " + ", ".join(map(str, comparison.written))
+        print("\n".join([*comparison.notes, written]))
+        print(f"a page to look at: {comparison.report.path}")
     if failures:
         raise UserError("\n".join(["these runs are missing in the table:", *failures]))
 

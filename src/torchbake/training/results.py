@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import asdict, replace
+from typing import Any
 
+from ..recipe import Recipe
 from .files import save_weights, write_text
 from .run_folder import FREE_KEYS, RunFolder, flatten_recipe
 from .run_records import dump_json
@@ -44,6 +46,17 @@ def write_results(
         "best_on_test": max(evaluated, key=lambda record: record["top1"]),
     }
     write_text(run.result, dump_json(result, indent=1) + "\n")  # the last: the run is finished
+
+
+def choose_figures(recipe: Recipe, result: dict[str, Any]) -> dict[str, float]:
+    """The figures of the evaluation that stands for a finished run.
+
+    Args:
+        result: what `RunFolder.read_result` returns.
+    """
+    if recipe.training.select != "last":
+        return result["selected"]
+    return result["last" if recipe.training.report == "last" else "best_on_test"]
 
 
 def _describe(setup: Setup, state: State) -> Description:

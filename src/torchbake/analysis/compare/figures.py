@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ...errors import UserError
 from ...methods.find import find_method
 from ...recipe import Recipe
+from ...training.results import choose_figures
 from ...training.run_folder import FREE_KEYS, RunFolder, flatten_recipe
 from .seeds import Record, average, average_if_known, compare_pairs
 
@@ -121,8 +122,7 @@ def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> li
         recipe = folder.read_recipe()
         result = folder.read_result()
         selected = recipe.training.select != "last"
-        by_report = "last" if recipe.training.report == "last" else "best_on_test"
-        figures = result["selected" if selected else by_report]
+        figures = choose_figures(recipe, result)
         environment = folder.read_environment()
         record = {
             "variant": variant,

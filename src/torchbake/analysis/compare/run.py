@@ -2,10 +2,11 @@
 
 import os
 import signal
+import sys
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import active_children, connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -92,7 +93,8 @@ def _do_runs(
                 process: BaseProcess = context.Process(
                     target=_do_run, args=(run.recipe, run.folder, threads, card, report, theirs)
                 )
-                process.start()
+                with _hide_main():
+                    process.start()
                 theirs.close()
                 working[process.sentinel] = process, ours, run, card
             for sentinel in connection.wait(list(working)):
@@ -114,6 +116,21 @@ def _do_runs(
         _stop_all([process for process, *_ in working.values()])
         signal.signal(signal.SIGTERM, before)
     return failures
+
+
+@contextmanager
+def _hide_main() -> Iterator[None]:
+    """Keep processes that start meanwhile from running the caller's script once more.
+
+    A run needs nothing of it, and a script that does not look at `__name__` would compare again.
+    """
+    main: Any = sys.modules["__main__"]
+    hidden = {name: vars(main).get(name) for name in ("__file__", "__spec__")}
+    vars(main).update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        vars(main).update({name: value for name, value in hidden.items() if value is not None})
 
 
 def _list_preloads(recipes: list[Recipe]) -> list[str]:

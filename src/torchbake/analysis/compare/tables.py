@@ -126,8 +126,8 @@ def write_comparison(
     write_text(paths[0], format_comparison(rows, records[0]["report"]) + "\n")
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(_flatten_row(rows[0]))
-    writer.writerows(_flatten_row(row).values() for row in rows)
+    writer.writerow(flatten_row(rows[0]))
+    writer.writerows(flatten_row(row).values() for row in rows)
     write_text(paths[1], text.getvalue())
     environment = environment | {
         "command": shlex.join(["torchbake", *sys.argv[1:]]),
@@ -139,7 +139,7 @@ def write_comparison(
     return paths
 
 
-def _flatten_row(row: Row) -> dict[str, Any]:
+def flatten_row(row: Row) -> dict[str, Any]:
     """A row with one value a column."""
     flat: dict[str, Any] = {}
     for name, value in row._asdict().items():

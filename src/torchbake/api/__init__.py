@@ -1,0 +1,1 @@
+"""Training, comparing and opening runs from Python, as the command line does."""
