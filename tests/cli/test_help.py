@@ -8,13 +8,13 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt
 from helpers.commands import failing
 
-from torchbake.cli.main import _make_parser, main
+from torchbake.cli.main import make_parser, main
 from torchbake.methods import METHODS
 from torchbake.training.docstrings import read_meanings
 from torchbake.training.recipe_files import list_recipes
 from torchbake.training.recipe_keys import describe_values, list_keys, list_sections, list_settings
 
-COMMANDS = _make_parser()[1]
+COMMANDS = make_parser()[1]
 SECTIONS = [*list_sections(), *(list_settings(name, kind) for name, kind in METHODS.items())]
 
 

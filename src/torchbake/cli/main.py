@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from .._version import __version__
 from ..errors import Stopped, UserError
 from . import (
     audit,
     check,
     compare,
+    completion,
     demo,
     evaluate,
     export,
@@ -45,6 +45,7 @@ COMMANDS = (
     prepare,
     pack,
     list_names,
+    completion,
 )
 
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(given: list[str]) -> tuple[str, int]:
     """Run one command; what to print where it fails, and the exit status."""
-    parser, commands = _make_parser()
+    parser, commands = make_parser()
     try:
         command = commands.get(given[0]) if given else None
         overrides: list[tuple[str, str]] = []
@@ -98,7 +99,17 @@ def _run(given: list[str]) -> tuple[str, int]:
     return "", 0
 
 
-def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+class _ShowVersion(argparse.Action):
+    """Prints what a report of a fault should name."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+        from ..training.environment import describe_versions
+
+        print(describe_versions())
+        parser.exit()
+
+
+def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """The parser, and those of the commands by their names."""
     parser = argparse.ArgumentParser(
         prog="torchbake",
@@ -107,9 +118,9 @@ def _make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     )
     parser.add_argument(
         "--version",
-        action="version",
-        version=f"torchbake {__version__}",
-        help="show the version and exit",
+        action=_ShowVersion,
+        nargs=0,
+        help="show the versions of torchbake and torch, and the device, and exit",
     )
     subcommands: Any = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from .._version import __version__
-from .distributed import list_tf32
+from .distributed import find_device, list_tf32
 
 
 def describe_environment() -> dict[str, Any]:
@@ -39,6 +39,16 @@ def describe_environment() -> dict[str, Any]:
         "tf32": list_tf32() if gpus else [],
         "packages": packages,
     }
+
+
+def describe_versions() -> str:
+    """The versions of torchbake and of what it stands on, and the device, in one line."""
+    device = find_device("auto", 0)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return (
+        f"torchbake {__version__} (Python {platform.python_version()}, torch {version('torch')}, "
+        f"device {name})"
+    )
 
 
 def _processor() -> str:
