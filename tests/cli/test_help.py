@@ -8,7 +8,7 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt
 from helpers.commands import failing
 
-from torchbake.cli.main import make_parser, main
+from torchbake.cli.main import main, make_parser
 from torchbake.methods import METHODS
 from torchbake.training.docstrings import read_meanings
 from torchbake.training.recipe_files import list_recipes
