@@ -25,6 +25,7 @@ from . import (
     prepare,
     profile,
     push,
+    replay,
     report,
     train,
 )
@@ -41,6 +42,7 @@ COMMANDS = (
     inspect,
     audit,
     check,
+    replay,
     profile,
     prepare,
     pack,

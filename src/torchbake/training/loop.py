@@ -1,7 +1,6 @@
 """The training loop: from a recipe to a run folder."""
 
 import json
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from .labels import label_waits
 from .log import Log
 from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
+from .nonfinite import FILE, check_figures, check_interval
 from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
 from .optimizer import compute_lr
 from .results import write_results
@@ -91,8 +91,10 @@ def train(
                 selection.load_state_dict(saved["selection"])
         trackers = open_trackers(recipe, run) if ranks.first else []
         log = Log(run if ranks.first else None, console, setup.total, trackers)
+        setup.watch.begin()
         if ranks.first:
             run.forget_after(state.step)
+            (run.path / FILE).unlink(missing_ok=True)
         log.say(_summarise(setup, state))
         for fault in describe_class_faults(setup.data.source):
             log.say(f"warning: {fault}")
@@ -124,11 +126,9 @@ def train(
                     epoch_done = number == len(setup.sampler)
                     evaluating = last or (epoch_done and (epoch + 1) % settings.eval_every == 0)
                     if saving or evaluating or state.step % settings.log_every == 0:
-                        _record_training(setup, state, lr, meters, log)
-                    if saving or evaluating:
-                        _check_finite(setup, state)
+                        _record_training(setup, state, lr, meters, run, log)
                     if evaluating:
-                        final = evaluate_networks(setup)
+                        final = check_figures(setup, state, evaluate_networks(setup), run)
                         log.record("eval", state.step, state.images, **final)
                         selection.consider(state.step, final)
                         if selection.is_exhausted() and not last:
@@ -190,35 +190,24 @@ def _explain_memory(recipe: Recipe, ranks: Ranks) -> AbstractContextManager[None
     return explain_out_of_memory(doing, LESS_FOR_TRAINING)
 
 
-def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log: Log) -> None:
-    means, images, seconds = meters.close()
-    state.seconds += seconds
+def _record_training(
+    setup: Setup, state: State, lr: float, meters: Meters, run: RunFolder, log: Log
+) -> None:
+    """Record the steps since the last record; a checkpoint is written only after this."""
+    interval = meters.close(setup.watch.look_at_all())
+    state.seconds += interval.seconds
     state.forwards += setup.forwards.take() * setup.ranks.world_size
-    if not math.isfinite(means["loss"]):
-        raise _not_finite(f"the loss is {means['loss']}", state)
-    left = (setup.total - state.step) * setup.recipe.training.batch_size * seconds / images
+    check_interval(setup, state, interval, run, log)
+    steps_left = setup.total - state.step
+    left = steps_left * setup.recipe.training.batch_size * interval.seconds / interval.images
     log.record(
         "train",
         state.step,
         state.images,
-        **means,
+        **interval.means,
         lr=lr,
-        images_per_second=images / seconds,
+        images_per_second=interval.images / interval.seconds,
         seconds_left=left,
-    )
-
-
-def _check_finite(setup: Setup, state: State) -> None:
-    """Raise UserError unless the weights are finite: a loss says nothing of the update after it."""
-    finite = [weight.isfinite().all() for weight in setup.model.parameters()]
-    if not torch.stack(finite).all():  # read from the device once, not once a weight
-        raise _not_finite("the weights are not finite", state)
-
-
-def _not_finite(what: str, state: State) -> UserError:
-    return UserError(
-        f"{what} at step {state.step:,}: try a smaller optimizer.lr, optimizer.clip_grad_norm or "
-        "schedule.warmup; the last checkpoint is kept"
     )
 
 
