@@ -83,8 +83,11 @@ def _run(given: list[str]) -> tuple[str, int]:
     except KeyboardInterrupt:
         return "torchbake: stopped", 130
     except RuntimeError as error:
+        from ..data.loading.workers import explain_dead_worker
         from ..training.memory import is_out_of_memory, shorten
 
+        if (told := explain_dead_worker(error)) is not None:
+            return f"torchbake: error: {told}", 2
         if not is_out_of_memory(error):
             raise
         return (

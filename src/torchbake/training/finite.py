@@ -79,7 +79,8 @@ class Watch:
     def name_faults(self) -> list[str]:
         """The names of all tensors that are not finite; the device is waited for."""
         named = {**self._each_step, **self._rest, **dict(self._list_state())}
-        finite = torch.stack([tensor.isfinite().all() for tensor in named.values()]).tolist()
+        worst = torch.stack([find_worst([tensor]).double() for tensor in named.values()])
+        finite = worst.isfinite().tolist()
         return [name for name, fine in zip(named, finite, strict=True) if not fine]
 
     def _list_state(self) -> Iterator[tuple[str, Tensor]]:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..data.class_faults import describe_class_faults
 from ..data.loading.open_data import show_opening
+from ..data.loading.workers import explain_dead_workers
 from ..errors import Stopped, UserError
 from ..recipe import Recipe
 from .callbacks import Callback, Progress
@@ -20,6 +21,7 @@ from .evaluating import evaluate_networks, list_networks
 from .files import load_checkpoint, save_checkpoint, write_text
 from .interrupt import watch_stop_requests
 from .labels import label_waits
+from .left_out import check_left_out, write_left_out
 from .log import Log
 from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
@@ -62,7 +64,12 @@ def train(
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training
-    with join_ranks(settings.device) as ranks, _explain_memory(recipe, ranks):
+    again = f"; go on with --resume --out {folder}"
+    with (
+        join_ranks(settings.device, settings.rank_timeout) as ranks,
+        _explain_memory(recipe, ranks),
+        explain_dead_workers(again),
+    ):
         console = console if ranks.first else Console(quiet=True)
         if ranks.first:
             run.check(recipe, resume=resume, overwrite=overwrite)
@@ -74,10 +81,14 @@ def train(
             recipe = adopt_network_input(recipe)
         data_recipe = run.own_data(recipe) if resume else recipe.data
         fresh = overwrite or not run.checkpoint.is_file()
-        setup = set_up(recipe, show_opening(data_recipe, console), ranks, fresh)
+        data = show_opening(data_recipe, console)
+        setup = set_up(recipe, data, ranks, fresh)
+        if goes_on:
+            check_left_out(run, data)
         before = run.read_recipe() if goes_on and run.grows(recipe) else None
         if ranks.first:
             run.open(recipe, overwrite=overwrite)
+            write_left_out(run, data)
             if setup.weights is not None:
                 write_text(run.start, json.dumps(asdict(setup.weights), indent=1) + "\n")
         if ranks.world_size > 1:
@@ -114,6 +125,7 @@ def train(
                 epoch, number = divmod(state.step, len(setup.sampler))
                 for batch in label_waits(setup.loader.batches(epoch, start=number)):
                     lr = compute_lr(recipe.schedule, recipe.optimizer.lr, state.step, setup.total)
+                    ranks.note(f"step {state.step + 1:,}")
                     update(setup, batch, lr, state.step, meters)
                     number += 1
                     state.step += 1
@@ -128,6 +140,7 @@ def train(
                     if saving or evaluating or state.step % settings.log_every == 0:
                         _record_training(setup, state, lr, meters, run, log)
                     if evaluating:
+                        ranks.note(f"the evaluation of step {state.step:,}")
                         final = check_figures(setup, state, evaluate_networks(setup), run)
                         log.record("eval", state.step, state.images, **final)
                         selection.consider(state.step, final)
@@ -135,6 +148,7 @@ def train(
                             log.say(_describe_early_stop(setup, state))
                             last, stopping = True, False
                     if saving or last:
+                        ranks.note(f"the checkpoint of step {state.step:,}")
                         state.peak_memory = max(state.peak_memory, read_peak_memory(ranks.device))
                         checkpoint = setup.checkpoint(state)
                         checkpoint["selection"] = selection.state_dict()
@@ -162,6 +176,12 @@ def train(
                         )
                     if last:
                         break
+                else:
+                    if number < len(setup.sampler):
+                        raise UserError(
+                            f"the data ended after {number:,} of {len(setup.sampler):,} batches of "
+                            f"epoch {epoch + 1:,}"
+                        )
             final = final or evaluate_networks(setup)
         chosen = selection.list_figures() if selection.wanted else final
         if ranks.first:

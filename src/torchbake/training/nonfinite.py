@@ -121,8 +121,7 @@ def _describe_fault(setup: Setup, step: StepFigures) -> str:
 
 
 def _join(names: list[str]) -> str:
-    # A number that is finite may be too large to be squared.
-    return ", ".join(names[:3]) + " …" * (len(names) > 3) if names else "numbers above 1e19"
+    return ", ".join(names[:3]) + " …" * (len(names) > 3)
 
 
 def _end(

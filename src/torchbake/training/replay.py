@@ -106,7 +106,7 @@ def _look(setup: Setup, number: int) -> dict[str, Any]:
         update(setup, batch, lr, number, meters)
     figures = meters.close().steps[0]
     after = setup.watch.name_faults()
-    found += [*seen.found, *(f"after the step: {name}" for name in after)]
+    found += [*seen.found, *(f"{name} after the step" for name in after if name not in seen.found)]
     finite = torch.cat(seen.finite) if seen.finite else torch.ones(0)
     for image, fine in zip(images, finite.tolist(), strict=False):
         image["finite"] = fine
