@@ -81,13 +81,17 @@ def try_cell(cell: Cell, folder: Path) -> tuple[str, float]:
         "--standalone",
         f"--nproc-per-node={cell.world_size}",
     ]
-    root = str(Path(__file__).parents[2])
+    root = Path(__file__).parents[2]
     command = [sys.executable, *launcher, "-m", "benchmarks.measure.torture_ranks"]
     started = time.perf_counter()
     process = subprocess.Popen(
         [*command, json.dumps(cell)],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}",
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 from rich.console import Console
 
@@ -25,8 +24,8 @@ from .left_out import check_left_out, write_left_out
 from .log import Log
 from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
-from .nonfinite import FILE, check_figures, check_interval
 from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
+from .nonfinite import FILE, check_figures, check_interval
 from .optimizer import compute_lr
 from .results import write_results
 from .run_folder import RunFolder
