@@ -31,7 +31,7 @@ def photos(tmp_path, monkeypatch):
     name = image_folder(root, (8, 8))
     picture(3, (60, 60)).save(root / "whole.png")
     for path, (content, _) in FAULTS.items():
-        (root / path).write_bytes(content or (root / "whole.png").read_bytes()[:-300])
+        (root / path).write_bytes(content or (root / "whole.png").read_bytes()[:120])
     (root / "whole.png").unlink()
     return name
 

@@ -22,11 +22,11 @@ def check_left_out(run: RunFolder, data: Data) -> None:
     before = {_name(image) for image in read_json(path, list[dict])} if path.is_file() else set()
     now = {_name(image._asdict()) for image in data.left_out}
     if differing := sorted(before ^ now):
-        split, index, name = differing[0]
+        split, number, name = differing[0]
         word = "can be read" if differing[0] in before else "cannot be read any more"
         raise UserError(
             f"{path}: this run began with other images: {split} image "
-            f"{shorten(name, 200) or index} {word}, and {len(differing) - 1} others changed"
+            f"{shorten(name, 200) or number} {word}, and {len(differing) - 1} others changed"
         )
 
 
@@ -39,4 +39,4 @@ def write_left_out(run: RunFolder, data: Data) -> None:
 
 
 def _name(image: dict[str, object]) -> tuple[str, int, str]:
-    return str(image.get("split")), int(str(image.get("index"))), str(image.get("name"))
+    return str(image.get("split")), int(str(image.get("number"))), str(image.get("name"))

@@ -17,6 +17,8 @@ from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from ..errors import UserError, shorten
 
@@ -26,8 +28,10 @@ PERIOD = 0.5
 PATIENCE = 4.0
 """Seconds in which the ranks that waited in vain report it, since all do at about the same time."""
 
-_SIGNS = ("gloo", "NCCL", "ProcessGroup", "Connection closed", "Connection reset", "Broken pipe")
-_SIGNS += ("Timed out waiting", "connectFullMesh", "TCPStore", "failed to recv", "failed to send")
+_SIGNS = (
+    *("gloo", "NCCL", "ProcessGroup", "Connection closed", "Connection reset", "Broken pipe"),
+    *("Timed out waiting", "connectFullMesh", "TCPStore", "failed to recv", "failed to send"),
+)
 """Of errors of `torch.distributed` that have no class of their own."""
 
 
@@ -146,13 +150,13 @@ def is_of_communication(error: BaseException) -> bool:
 
 def open_stores(timeout: timedelta) -> tuple[Any, Any, int, int]:
     """The store by which ranks find each other, one more for signs of life, rank and world size."""
-    found, rank, world_size = next(dist.rendezvous("env://", timeout=timeout))
+    found, rank, world_size = next(rendezvous("env://", timeout=timeout))
     found.set_timeout(timeout)
     own = found.clone()
     own.set_timeout(timedelta(seconds=10))
     return (
-        dist.PrefixStore("torchbake", found),
-        dist.PrefixStore("torchbake-liveness", own),
+        PrefixStore("torchbake", found),
+        PrefixStore("torchbake-liveness", own),
         rank,
         world_size,
     )

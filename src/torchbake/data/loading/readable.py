@@ -26,12 +26,12 @@ class LeftOut(NamedTuple):
 
     Attributes:
         split: `training`, `test` or `validation`.
-        index: its number in the split before any was left out.
+        number: its place in the split before any was left out.
         kind: `missing`, `unreadable` (as a file, or as an image), `damaged` or `too-deep`.
     """
 
     split: str
-    index: int
+    number: int
     name: str
     kind: str
     reason: str
@@ -163,11 +163,17 @@ def _read(path: Path, size: int) -> list[Fault] | None:
 
 def _find(name: str, split: Split, workers: int, progress: Progress) -> list[Fault]:
     """The images of a split that cannot be decoded."""
-    loader = DataLoader(_Looks(split), batch_size=None, **prepare_workers(workers))
+    looks = _Looks(split)
+    loader = DataLoader(looks, batch_size=None, collate_fn=_leave, **prepare_workers(workers))
     faults: list[Fault] = []
     for part, found in enumerate(loader, start=1):
         faults += found
         progress(name, min(part * _Looks.size, len(split)), len(split))
+    return faults
+
+
+def _leave(faults: list[Fault]) -> list[Fault]:
+    """As they are: a DataLoader would make lists of tuples."""
     return faults
 
 
