@@ -5,12 +5,12 @@ import json
 
 import pytest
 import torch
-from helpers.images import image_folder, picture
+from helpers.images import image_folder, parquet_files, picture
 from helpers.training_runs import QUIET, StopAt, same, weights
 from rich.console import Console
 
 from torchbake.data.loading.open_data import open_data
-from torchbake.errors import ImageError, UserError
+from torchbake.errors import UserError
 from torchbake.recipe import DataRecipe
 from torchbake.training.loop import train
 from torchbake.training.opened_run import evaluate_run
@@ -20,7 +20,7 @@ from torchbake.training.run_folder import RunFolder
 FAULTS = {
     "train/cat/words.jpg": (b"These are words.", "unreadable"),
     "train/dog/cut.png": (None, "damaged"),
-    "val/cat/empty.png": (b"", "unreadable"),
+    "val/cat/empty.png": (b"", "damaged"),
 }
 
 
@@ -31,7 +31,9 @@ def photos(tmp_path, monkeypatch):
     name = image_folder(root, (8, 8))
     picture(3, (60, 60)).save(root / "whole.png")
     for path, (content, _) in FAULTS.items():
-        (root / path).write_bytes(content or (root / "whole.png").read_bytes()[:120])
+        (root / path).write_bytes(
+            content if content is not None else (root / "whole.png").read_bytes()[:120]
+        )
     (root / "whole.png").unlink()
     return name
 
@@ -50,7 +52,7 @@ def test_they_are_left_out_counted_and_named(photos, in_memory):
     }
     assert data.source.notes[-2:] == (
         "left out 2 of 10 training images that cannot be read: 1 damaged, 1 unreadable",
-        "left out 1 of 9 test images that cannot be read: 1 unreadable",
+        "left out 1 of 9 test images that cannot be read: 1 damaged",
     )
     assert (len(data.source.train), len(data.source.test)) == (8, 8)
     names = [data.source.train.name_of(index) for index in range(8)]
@@ -75,7 +77,7 @@ def test_what_was_found_is_kept_until_a_file_changes(photos, tmp_path):
 
 
 def test_stop_names_the_first(photos):
-    with pytest.raises(ImageError, match=r"words\.jpg: cannot be read as an image"):
+    with pytest.raises(UserError, match=r"words\.jpg: cannot be read as an image"):
         open_with(photos)
 
 
@@ -117,12 +119,12 @@ def test_runs_leave_them_out_and_go_on_exactly(photos, tmp_path, monkeypatch, in
     recipe = short(photos, ("data.in_memory", in_memory))
     printed = io.StringIO()
     train(recipe, tmp_path / "whole", console=Console(file=printed))
-    assert "left out 1 of 9 test images that cannot be read: 1 unreadable" in printed.getvalue()
+    assert "left out 1 of 9 test images that cannot be read: 1 damaged" in printed.getvalue()
     result = RunFolder(tmp_path / "whole").read_result()
     assert result["test_images"] == 8
     assert result["left_out_images"] == {
         "training": {"unreadable": 1, "damaged": 1},
-        "test": {"unreadable": 1},
+        "test": {"damaged": 1},
     }
     listed = json.loads((tmp_path / "whole" / "skipped.json").read_text())
     assert {image["name"] for image in listed} == set(FAULTS)
@@ -145,3 +147,24 @@ def test_a_run_does_not_go_on_with_other_images(photos, tmp_path, monkeypatch):
     picture(5, (8, 8)).save(tmp_path / "photos" / "train/dog/cut.png")
     with pytest.raises(UserError, match=r"training image train/dog/cut\.png can be read, and 0"):
         train(short(photos), tmp_path / "cut", resume=True, console=QUIET)
+
+
+def test_rows_of_a_table_are_left_out(tmp_path, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hub"))
+    name = parquet_files(tmp_path)
+    path = next(tmp_path.glob("train*.parquet"))
+    table = pyarrow.read_table(path)
+    rows = table.to_pylist()
+    rows[1]["image"] = {"bytes": b"words", "path": None}
+    rows[5]["image"] = {"bytes": rows[5]["image"]["bytes"][:45], "path": None}
+    rows[7]["image"] = {"bytes": None, "path": None}
+    pyarrow.write_table(type(table).from_pylist(rows, schema=table.schema), path)
+    data, _ = open_with(name, on_error="skip")
+    found = {(image.split, image.number): image.kind for image in data.left_out}
+    assert found == {
+        ("training", 1): "unreadable",
+        ("training", 5): "damaged",
+        ("training", 7): "missing",
+    }
+    assert data.source.train.labels.tolist() == [0, 2, 0, 1, 0, 2]

@@ -1,6 +1,7 @@
 """The images that a run leaves out, kept in its folder."""
 
 from pathlib import Path
+from typing import Any
 
 from ..data.loading.open_data import Data
 from ..errors import UserError, shorten
@@ -19,7 +20,11 @@ def check_left_out(run: RunFolder, data: Data) -> None:
         UserError: other ones can be read now, so that the batches to come would be others.
     """
     path = run.path / FILE
-    before = {_name(image) for image in read_json(path, list[dict])} if path.is_file() else set()
+    before = (
+        {_name(image) for image in read_json(path, list[dict[str, Any]])}
+        if path.is_file()
+        else set()
+    )
     now = {_name(image._asdict()) for image in data.left_out}
     if differing := sorted(before ^ now):
         split, number, name = differing[0]

@@ -92,7 +92,11 @@ class Meters:
 
     def __init__(self, ranks: Ranks) -> None:
         self.ranks = ranks
-        self.restart()
+        self._names: list[str] = []
+        self._values: list[Tensor] = []
+        self._blocks: list[_Block] = []
+        self._images = 0
+        self.started = time.perf_counter()
 
     def add(self, step: Step, labels: Int[Tensor, " n"]) -> None:
         """Add a step of this rank, or one of several equal parts of it."""
@@ -143,9 +147,7 @@ class Meters:
 
     def restart(self) -> None:
         """Forget the steps, and count the time from now."""
-        self._names: list[str] = []
-        self._values: list[Tensor] = []
-        self._blocks: list[_Block] = []
+        self._names, self._values, self._blocks = [], [], []
         self._images = 0
         self.started = time.perf_counter()
 
