@@ -84,9 +84,8 @@ def test_each_step_has_random_numbers_of_its_own(tmp_path, monkeypatch):
 def test_biases_and_normalisation_decay_only_if_they_are_to(name, everything):
     network = nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 2))
     before = {key: value.detach().clone() for key, value in network.named_parameters()}
-    settings = OptimizerRecipe(
-        name=name, lr=0.5, weight_decay=0.25, decay_norm_and_bias=everything, momentum=0.0
-    )
+    decay = {"weight_decay": 0.25, "decay_norm_and_bias": everything}
+    settings = OptimizerRecipe(name=name, lr=0.5, momentum=0.0, nesterov=False, **decay)
     optimizer = make_optimizer(settings, network, nn.Module())
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)

@@ -73,7 +73,7 @@ def test_replay_names_the_layer_that_overflows(tmp_path, monkeypatch):
 
     def making(*arguments, **options):
         parts = made(*arguments, **options)
-        parts.model.network.layers[2][0].weight.detach().mul_(1e38)
+        parts.model.network.layers[2][0].weight.detach().mul_(3e38)
         return parts
 
     monkeypatch.setattr(replay, "set_up", making)
