@@ -2,10 +2,12 @@
 
 import math
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from helpers.bad_numbers import CPU, Spoilt, list_bad_steps
+from helpers.processes import run_python
 from helpers.training_runs import QUIET, StopAt, recipe, same, weights
 from torch import nn
 
@@ -115,3 +117,44 @@ def test_the_first_step_left_out_leaves_no_momentum():
     guard.restore(bad)
     assert layer.weight.equal(before)
     assert not optimizer.state[layer.weight]["momentum_buffer"].any()
+
+
+def test_two_ranks_leave_out_the_same_steps(tmp_path):
+    """The bad image is in the batch of one of them."""
+    made = recipe(("training.epochs", "3"), ("method", "cross-entropy"))
+    bad = list_bad_steps(made)  # the same images a step, whoever has them
+    tests = str(Path(__file__).parents[1])
+    printed = run_python(
+        f"""
+        import os, sys
+        from pathlib import Path
+        sys.path.insert(0, {tests!r})
+        from helpers.bad_numbers import Spoilt
+        from helpers.training_runs import QUIET, recipe
+        from torchbake.methods import METHODS
+        from torchbake.training import loop
+
+        METHODS["spoilt"] = Spoilt
+        kept, set_up = [], loop.set_up
+
+        def keeping(*given, **named):
+            kept.append(set_up(*given, **named))
+            return kept[-1]
+
+        loop.set_up = keeping
+        made = recipe(
+            ("training.epochs", "3"), ("method", "spoilt"), ("training.on_nonfinite", "skip"),
+            ("training.device", "cpu"),
+        )
+        figures = loop.train(made, Path("run"), console=QUIET)
+        weights = sum(p.double().sum().item() for p in kept[0].model.parameters())
+        print(f"{{figures['left_out']}} {{weights}}", flush=True)
+        """,
+        tmp_path,
+        ranks=2,
+    )
+    first, second = printed.strip().splitlines()
+    assert first == second
+    count, total = first.split()
+    assert int(count) == len(bad) > 0
+    assert math.isfinite(float(total))

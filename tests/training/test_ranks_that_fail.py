@@ -83,6 +83,7 @@ def test_an_error_of_communication_becomes_the_name_of_a_rank(ranks):
 
 def test_what_is_an_error_of_communication():
     assert is_of_communication(RuntimeError("[x/gloo/y.cc:1] Timed out waiting 10ms for recv"))
+    assert is_of_communication(RuntimeError("Application timeout caused pair closure"))
     assert is_of_communication(dist.DistBackendError("NCCL"))
     assert not is_of_communication(UserError("Timed out waiting"))
     assert not is_of_communication(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

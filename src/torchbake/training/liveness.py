@@ -31,6 +31,7 @@ PATIENCE = 4.0
 _SIGNS = (
     *("gloo", "NCCL", "ProcessGroup", "Connection closed", "Connection reset", "Broken pipe"),
     *("Timed out waiting", "connectFullMesh", "TCPStore", "failed to recv", "failed to send"),
+    *("caused pair closure", "Read timeout", "Wait timeout", "Socket ", "Read error"),
 )
 """Of errors of `torch.distributed` that have no class of their own."""
 
