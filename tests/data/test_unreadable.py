@@ -20,7 +20,7 @@ from torchbake.training.run_folder import RunFolder
 FAULTS = {
     "train/cat/words.jpg": (b"These are words.", "unreadable"),
     "train/dog/cut.png": (None, "damaged"),
-    "val/cat/empty.png": (b"", "damaged"),
+    "val/cat/empty.png": (b"", "unreadable"),
 }
 
 
@@ -52,7 +52,7 @@ def test_they_are_left_out_counted_and_named(photos, in_memory):
     }
     assert data.source.notes[-2:] == (
         "left out 2 of 10 training images that cannot be read: 1 damaged, 1 unreadable",
-        "left out 1 of 9 test images that cannot be read: 1 damaged",
+        "left out 1 of 9 test images that cannot be read: 1 unreadable",
     )
     assert (len(data.source.train), len(data.source.test)) == (8, 8)
     names = [data.source.train.name_of(index) for index in range(8)]
@@ -119,12 +119,12 @@ def test_runs_leave_them_out_and_go_on_exactly(photos, tmp_path, monkeypatch, in
     recipe = short(photos, ("data.in_memory", in_memory))
     printed = io.StringIO()
     train(recipe, tmp_path / "whole", console=Console(file=printed))
-    assert "left out 1 of 9 test images that cannot be read: 1 damaged" in printed.getvalue()
+    assert "left out 1 of 9 test images that cannot be read: 1 unreadable" in printed.getvalue()
     result = RunFolder(tmp_path / "whole").read_result()
     assert result["test_images"] == 8
     assert result["left_out_images"] == {
         "training": {"unreadable": 1, "damaged": 1},
-        "test": {"damaged": 1},
+        "test": {"unreadable": 1},
     }
     listed = json.loads((tmp_path / "whole" / "skipped.json").read_text())
     assert {image["name"] for image in listed} == set(FAULTS)

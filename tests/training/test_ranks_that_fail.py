@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import torch.distributed as dist
 from benchmarks.measure.torture_ranks import FAULTS, MOMENTS, Cell, draw_cells, try_cell
+from helpers.processes import run_python
 
 from torchbake.errors import UserError
 from torchbake.training import liveness
@@ -88,3 +89,23 @@ def test_what_is_an_error_of_communication():
     assert not is_of_communication(UserError("Timed out waiting"))
     assert not is_of_communication(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_of_communication(OSError("Connection reset"))
+
+
+def test_ranks_that_find_other_images_do_not_begin(tmp_path):
+    printed = run_python(
+        """
+        from torchbake.errors import UserError
+        from torchbake.training.distributed import check_alike, join_ranks
+
+        with join_ranks("cpu") as ranks:
+            check_alike(ranks, {"test images": "7"})
+            try:
+                check_alike(ranks, {"training images": str(9 - ranks.rank)})
+            except UserError as error:
+                print(error, flush=True)
+        """,
+        tmp_path,
+        ranks=2,
+    )
+    lines = printed.strip().splitlines()
+    assert lines == ["rank 1 found other training images than rank 0: 8, not 9"] * 2

@@ -124,6 +124,27 @@ def find_device(name: str, local_rank: int) -> torch.device:
     return device
 
 
+def check_alike(ranks: Ranks, found: dict[str, str]) -> None:
+    """Check that all ranks found the same; all of them must call this together.
+
+    Args:
+        found: in words, by what it is.
+
+    Raises:
+        UserError: one of them found something else than the first.
+    """
+    if ranks.world_size == 1:
+        return
+    everyone: list[Any] = [None] * ranks.world_size
+    dist.all_gather_object(everyone, found)
+    for rank, others in enumerate(everyone):
+        for what, value in everyone[0].items():
+            if others[what] != value:
+                raise UserError(
+                    f"rank {rank} found other {what} than rank 0: {others[what]}, not {value}"
+                )
+
+
 def share_gradients(module: nn.Module, ranks: Ranks) -> None:
     """Replace the gradients of a module's parameters by their means over the ranks."""
     gradients = [p.grad for p in module.parameters() if p.grad is not None]

@@ -1,5 +1,6 @@
-"""The images that a run leaves out, kept in its folder."""
+"""The images that a run leaves out, kept in its folder; and which ones are left."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,18 @@ def write_left_out(run: RunFolder, data: Data) -> None:
     if data.left_out and not path.is_file():
         records = [image._asdict() for image in data.left_out]
         write_text(path, dump_json(records, indent=1) + "\n")
+
+
+def describe_splits(data: Data) -> dict[str, str]:
+    """How many images each split has, and a digest of their labels, in words."""
+    source = data.source
+    splits = {"training": source.train, "test": source.test, "validation": source.validation}
+    found = {}
+    for name, split in splits.items():
+        if split is not None:
+            digest = hashlib.sha256(split.labels.numpy().tobytes()).hexdigest()[:12]
+            found[f"{name} images"] = f"{len(split):,} (labels {digest})"
+    return found
 
 
 def _name(image: dict[str, object]) -> tuple[str, int, str]:

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
-import torch.distributed as dist
 from rich.console import Console
 
 from ..data.class_faults import describe_class_faults
@@ -15,12 +14,12 @@ from ..data.loading.workers import explain_dead_workers
 from ..errors import Stopped, UserError
 from ..recipe import Recipe
 from .callbacks import Callback, Progress
-from .distributed import Ranks, join_ranks
+from .distributed import Ranks, check_alike, join_ranks
 from .evaluating import evaluate_networks, list_networks
 from .files import load_checkpoint, save_checkpoint, write_text
 from .interrupt import watch_stop_requests
 from .labels import label_waits
-from .left_out import check_left_out, write_left_out
+from .left_out import check_left_out, describe_splits, write_left_out
 from .log import Log
 from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
@@ -90,8 +89,7 @@ def train(
             write_left_out(run, data)
             if setup.weights is not None:
                 write_text(run.start, json.dumps(asdict(setup.weights), indent=1) + "\n")
-        if ranks.world_size > 1:
-            dist.barrier()
+        check_alike(ranks, describe_splits(data))  # which also waits for the first rank's files
         state = State()
         selection = Selection(settings, list_networks(setup), keeps_weights=ranks.first)
         if run.checkpoint.is_file():
