@@ -22,7 +22,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         type=int,
         required=True,
         metavar="N",
-        help="number of the step, from 1, as the log has it",
+        help="number of the step, from 1, as the log has it (required)",
     )
     parser.add_argument(
         "--top",

@@ -45,22 +45,17 @@ class Watch:
         average: nn.Module | None,
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        own = {id(buffer) for buffer in method.buffers(recurse=False)}
-        self._each_step: dict[str, Tensor] = {}
-        self._rest: dict[str, Tensor] = {}
-        for prefix, module in (("", network), ("method: ", method)):
-            for name, tensor, kept in _list_floating(module):
-                group = self._rest if id(kept) in own else self._each_step
-                group[prefix + name.removeprefix("network.")] = tensor
-        for name, tensor, _ in () if average is None else _list_floating(average):
-            self._rest["average: " + name.removeprefix("network.")] = tensor
+        self._network = network
+        self._method = method
+        self._average = average
         self._optimizer = optimizer
+        self._exempt: set[str] = set()
+        self._each_step = self._list_networks()
 
     def begin(self) -> None:
         """Let be, from now on, what is not finite now; the device is waited for."""
-        for name in self.name_faults():
-            self._each_step.pop(name, None)
-            self._rest.pop(name, None)
+        self._exempt = set(self.name_faults())
+        self._each_step = self._list_networks()
 
     def look_at_networks(self) -> Float[Tensor, ""]:
         """Finite only if the parameters and buffers of all networks that are trained are."""
@@ -68,32 +63,41 @@ class Watch:
 
     def look_at_all(self) -> Float[Tensor, ""]:
         """Finite only if all is that a checkpoint holds, optimizer state and average included."""
-        return find_worst(
-            [
-                *self._each_step.values(),
-                *self._rest.values(),
-                *(tensor for _, tensor in self._list_state()),
-            ]
-        )
+        return find_worst(self._list_all().values())
 
     def name_faults(self) -> list[str]:
         """The names of all tensors that are not finite; the device is waited for."""
-        named = {**self._each_step, **self._rest, **dict(self._list_state())}
+        named = self._list_all()
         worst = torch.stack([find_worst([tensor]).double() for tensor in named.values()])
         finite = worst.isfinite().tolist()
         return [name for name, fine in zip(named, finite, strict=True) if not fine]
 
-    def _list_state(self) -> Iterator[tuple[str, Tensor]]:
-        names = {tensor.data_ptr(): name for name, tensor in self._each_step.items()}
+    def _list_networks(self) -> dict[str, Tensor]:
+        own = {id(buffer) for buffer in self._method.buffers(recurse=False)}
+        every = (*_list_floating(self._network), *_list_floating(self._method, "method: "))
+        return {
+            name: tensor.detach()
+            for name, tensor in every
+            if id(tensor) not in own and name not in self._exempt
+        }
+
+    def _list_all(self) -> dict[str, Tensor]:
+        """Listed anew, since a method may put another tensor in the place of a buffer."""
+        names = {id(p): name for name, p in _list_floating(self._network)}
+        names |= {id(p): name for name, p in _list_floating(self._method, "method: ")}
+        every = [*_list_floating(self._network), *_list_floating(self._method, "method: ")]
+        if self._average is not None:
+            every += _list_floating(self._average, "average: ")
         for parameter, state in self._optimizer.state.items():
             for key, value in state.items():
                 if isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 1:
-                    name = names.get(parameter.data_ptr(), "a parameter")
-                    yield f"optimizer: {key} of {name}", value
+                    name = names.get(id(parameter), "a parameter")
+                    every.append((f"optimizer: {key} of {name}", value))
+        return {name: tensor.detach() for name, tensor in every if name not in self._exempt}
 
 
-def _list_floating(module: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Floating-point parameters and buffers: name, values, and the tensor that the module has."""
+def _list_floating(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Floating-point parameters and buffers by their names in the network itself."""
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_floating_point() and tensor.numel():
-            yield name, tensor.detach(), tensor
+            yield prefix + name.removeprefix("network."), tensor

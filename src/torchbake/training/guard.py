@@ -36,22 +36,19 @@ class Guard:
         self.optimizer = optimizer
         self.scaler = scaler
         self.ranks = ranks
-        by_kind: dict[torch.dtype, list[Tensor]] = {}
-        for module in modules:
-            for buffer in module.buffers():
-                by_kind.setdefault(buffer.dtype, []).append(buffer)
-        self._buffers = list(by_kind.values())
+        self.modules = modules
         self._kept: list[Tensor] = []
 
     @torch.no_grad()
     def keep(self) -> None:
         """Remember the buffers as they are before a step."""
-        self._kept = [_join(buffers) for buffers in self._buffers]
+        self._kept = [_join(buffers) for buffers in self._list_buffers()]
 
     @torch.no_grad()
     def judge(self, losses: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """1 if the step is bad on any rank, else 0; called when the gradients are there."""
-        watched = [b for buffers in self._buffers for b in buffers if b.is_floating_point()]
+        every = self._list_buffers()
+        watched = [b for buffers in every for b in buffers if b.is_floating_point()]
         if not self.scaler.is_enabled():
             watched += [gradient for gradient in self._list_gradients() if gradient is not None]
         sums = [loss.detach().float().abs() for loss in losses]
@@ -81,12 +78,20 @@ class Guard:
     @torch.no_grad()
     def restore(self, bad: Float[Tensor, ""]) -> None:
         """Give the buffers what they had before the step, if it was a bad one."""
-        for before, buffers in zip(self._kept, self._buffers, strict=True):
+        for before, buffers in zip(self._kept, self._list_buffers(), strict=True):
             kept = torch.where(bad > 0, before, _join(buffers))
             parts = kept.split([buffer.numel() for buffer in buffers])
             values = [part.view_as(b) for part, b in zip(parts, buffers, strict=True)]
             torch._foreach_copy_(buffers, values)
         self._kept = []
+
+    def _list_buffers(self) -> list[list[Tensor]]:
+        """By their types; anew, since a method may put another tensor in the place of a buffer."""
+        by_kind: dict[torch.dtype, list[Tensor]] = {}
+        for module in self.modules:
+            for buffer in module.buffers():
+                by_kind.setdefault(buffer.dtype, []).append(buffer)
+        return list(by_kind.values())
 
     def _list_gradients(self) -> list[Tensor | None]:
         return [p.grad for group in self.optimizer.param_groups for p in group["params"]]

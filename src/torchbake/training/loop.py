@@ -179,7 +179,7 @@ def train(
                             f"the data ended after {number:,} of {len(setup.sampler):,} batches of "
                             f"epoch {epoch + 1:,}"
                         )
-            final = final or evaluate_networks(setup)
+            final = final or check_figures(setup, state, evaluate_networks(setup), run)
         chosen = selection.list_figures() if selection.wanted else final
         if ranks.first:
             write_results(setup, run, state, selection, final, chosen)
