@@ -91,6 +91,10 @@ OPERATORS = (
 """One change of each kind, where Cosmic Ray has ten."""
 
 
+LOG = Path(tempfile.gettempdir()) / "torchbake-mutation.log"
+"""What the last tests printed."""
+
+
 class Mutant(NamedTuple):
     """A changed file.
 
@@ -138,11 +142,7 @@ def _tell(name: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _preload() -> None:
-    """Import once what every test needs, but nothing of the package."""
-    import beartype  # noqa: F401
-    import hypothesis  # noqa: F401
-    import jaxtyping  # noqa: F401
-    import pytest  # noqa: F401
+    """Import once what every test needs; neither the package nor what pytest takes as plugins."""
     import scipy.stats  # noqa: F401
     import torch
     import torchvision  # noqa: F401
@@ -173,7 +173,7 @@ def _try_room(
         shutil.copytree(ROOT / "results", copy / "results")
         passed, seconds = _run_tests(copy, room.tests, 600.0)
         if passed != "survived":
-            raise SystemExit(f"{name}: the tests do not pass as it is")
+            raise SystemExit(f"{name}: the tests do not pass as it is; see {LOG}")
         print(f"{name}: {len(waiting)} to try, {len(mutants)} in all, {seconds:.0f} s each at most")
         for key in waiting:
             if time.monotonic() > until:
@@ -266,9 +266,9 @@ def _become_tests(copy: Path, tests: tuple[str, ...]) -> None:
 
     os.setsid()
     os.chdir(copy)
-    quiet = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(quiet, descriptor)
+    log = os.open(LOG, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
     for name in [
         name for name in sys.modules if name.partition(".")[0] in ("torchbake", "benchmarks")
     ]:

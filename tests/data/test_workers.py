@@ -64,4 +64,4 @@ def test_other_errors_are_left_alone():
     assert explain_dead_worker(RuntimeError("expected a tensor")) is None
     assert explain_dead_worker(ValueError("DataLoader worker (pid 3) is killed")) is None
     told = explain_dead_worker(RuntimeError("DataLoader worker (pid(s) 3) exited unexpectedly"))
-    assert str(told).startswith("a decoding worker (process 3) ended by itself")
+    assert str(told).startswith("a decoding worker (process 3) ended by itself, with exit")

@@ -121,7 +121,7 @@ def _describe_fault(setup: Setup, step: StepFigures) -> str:
 
 
 def _join(names: list[str]) -> str:
-    return ", ".join(names[:3]) + " …" * (len(names) > 3)
+    return ", ".join(names[:3]) + " …" * (len(names) > 3) or "on another rank"
 
 
 def _end(

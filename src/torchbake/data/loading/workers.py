@@ -1,5 +1,6 @@
 """Processes that decode images."""
 
+import multiprocessing
 import os
 import re
 import resource
@@ -7,7 +8,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 import torch
@@ -30,16 +33,20 @@ def count_workers() -> int:
 
 
 class _Team(NamedTuple):
-    """The processes of one loader: how many, and in memory that they share the number of each
-    one's process and the most bytes that it has used."""
+    """The processes of one loader.
 
-    size: int
-    table: Tensor
+    Attributes:
+        processes: as far as they were started.
+        peaks: the most bytes that each has used, in memory that they share.
+    """
+
+    processes: list[BaseProcess]
+    peaks: Tensor
 
 
 _teams: list[_Team] = []
 _own: list[Tensor] = []
-"""In a process that decodes, its row of the table."""
+"""In a process that decodes, where it writes its peak."""
 
 MOST_TEAMS = 8
 """Loaders of which it is known who decodes for them; older ones have ended by then."""
@@ -49,17 +56,28 @@ def prepare_workers(count: int) -> dict[str, Any]:
     """Arguments of a DataLoader for so many processes, of which it will be known how they ended."""
     if not count:
         return {"num_workers": 0}
-    team = _Team(count, torch.zeros(count, 2, dtype=torch.int64).share_memory_())
+    team = _Team([], torch.zeros(count, dtype=torch.int64).share_memory_())
     _teams[:] = [*_teams[-MOST_TEAMS + 1 :], team]
-    return {"num_workers": count, "worker_init_fn": partial(_begin, team.table)}
+    context: Any = copy(multiprocessing.get_context())
+    start = context.Process
+
+    def start_noted(*arguments: Any, **options: Any) -> BaseProcess:
+        team.processes.append(start(*arguments, **options))
+        return team.processes[-1]
+
+    context.Process = start_noted
+    return {
+        "num_workers": count,
+        "worker_init_fn": partial(_begin, team.peaks),
+        "multiprocessing_context": context,
+    }
 
 
-def _begin(table: Tensor, worker: int) -> None:
+def _begin(peaks: Tensor, worker: int) -> None:
     """Leave it to the main process what a Ctrl-C means, and end when it says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    table[worker, 0] = os.getpid()
-    _own[:] = [table[worker]]
+    _own[:] = [peaks[worker : worker + 1]]
     note_memory()
 
 
@@ -67,7 +85,7 @@ def note_memory() -> None:
     """Write down, in a process that decodes, how much memory it has used."""
     if _own and get_worker_info() is not None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        _own[0][1] = peak if sys.platform == "darwin" else peak * 1024
+        _own[0][0] = peak if sys.platform == "darwin" else peak * 1024
 
 
 @contextmanager
@@ -87,39 +105,44 @@ def explain_dead_worker(error: BaseException) -> UserError | None:
     text = str(error)
     if not (isinstance(error, RuntimeError) and "DataLoader worker" in text):
         return None
-    found = re.search(r"pid(?:\(s\))? ([0-9]+)", text)
-    pid = int(found[1]) if found else 0
-    who, size = f"a decoding worker (process {pid})", 0
-    for team in _teams:
-        for worker, (own, peak) in enumerate(team.table.tolist()):
-            if own == pid:
-                who = f"decoding worker {worker} of {team.size} (process {pid}"
-                who += f", which had used up to {peak / 2**20:,.0f} MiB)"
-                size = team.size
-    ended = re.search(r"killed by signal: ([^.]*)", text)
-    reason = ended[1].strip() if ended else ""
-    how, advice = _REASONS.get(reason, (reason and f"was ended by a signal: {reason}", ""))
-    if not how:
-        code = re.search(r"exit code ([0-9]+)", text)
-        how = f"ended by itself{f' with exit code {code[1]}' if code else ''}"
+    named = [int(pid) for pid in re.findall(r"pid(?:\(s\))? ([0-9]+)", text)]
+    for team in reversed(_teams):
+        # PyTorch uses them for the next epoch, or starts as many anew.
+        for number, process in enumerate(team.processes):
+            if process.pid in named:
+                size = len(team.peaks)
+                peak = int(team.peaks[number % size]) / 2**20
+                who = (
+                    f"decoding worker {number % size} of {size} (process {process.pid}, which had "
+                )
+                process.join(1)
+                return _describe(f"{who}used up to {peak:,.0f} MiB)", process.exitcode, size)
+    return _describe(f"a decoding worker (process {', '.join(map(str, named)) or '?'})", None, 1)
+
+
+def _describe(who: str, status: int | None, size: int) -> UserError:
+    """What a process's exit status means: the signal's number, negative, if one ended it."""
     fewer = f"set data.workers below {size}" if size > 1 else "set data.workers to 0"
-    return UserError(f"{who} {how}: {(advice or '{fewer}').format(fewer=fewer)}")
+    how, advice = f"ended by itself, with exit status {status}", "{fewer}"
+    if status is not None and status < 0:
+        name = signal.Signals(-status).name
+        how, advice = _REASONS.get(name, (f"was ended by {name}", "{fewer}"))
+    return UserError(f"{who} {how}: {advice.format(fewer=fewer)}")
 
 
 _REASONS = {
-    "Killed": (
+    "SIGKILL": (
         "was killed by SIGKILL, as the system does when memory runs out",
         "{fewer}, which takes less memory, or ask for more",
     ),
-    "Segmentation fault": (
+    "SIGSEGV": (
         "crashed (SIGSEGV) in a library that decodes",
         "torchbake check names files that are damaged; with data.workers 0 the crash shows where",
     ),
-    "Bus error": (
+    "SIGBUS": (
         "crashed (SIGBUS), as it does when shared memory (/dev/shm) is full",
         "{fewer}, or enlarge it (docker run --shm-size)",
     ),
-    "Terminated": ("was ended by SIGTERM", "{fewer} if it was not you"),
-    "Aborted": ("ended itself (SIGABRT)", "with data.workers 0 the cause shows"),
+    "SIGABRT": ("ended itself (SIGABRT)", "with data.workers 0 the cause shows"),
 }
-"""How PyTorch calls the signals that end processes: what happened, and what to change."""
+"""What happened, and what to change, by the signal."""
