@@ -129,6 +129,24 @@ def test_no_checkpoint_holds_what_is_not_finite(tmp_path, monkeypatch):
     assert saved["state"]["step"] == 8
 
 
+@pytest.mark.parametrize(
+    ("precision", "told"),
+    [("float32", "weights are not finite after step 1"), ("fp16", "however small fp16's scale is")],
+)
+def test_gradients_that_are_never_finite_end_a_run(tmp_path, monkeypatch, precision, told):
+    """Its losses are. A gradient scaler would leave out each update without a word."""
+
+    class Steep(METHODS["cross-entropy"]):
+        def forward(self, model, batch):
+            step = super().forward(model, batch)
+            return step._replace(loss=step.loss + 0 * (0 * step.logits).abs().sqrt().sum())
+
+    monkeypatch.setitem(METHODS, "cross-entropy", Steep)
+    settings = [("method", "cross-entropy"), ("training.precision", precision)]
+    with pytest.raises(UserError, match=told):
+        loop.train(recipe(*settings, ("training.epochs", "9")), tmp_path / "run", console=QUIET)
+
+
 def test_figures_that_are_not_finite_end_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "evaluate_networks", lambda setup: {"top1": 9.0, "nll": math.inf})
     with pytest.raises(UserError, match="nll is inf in the evaluation at step 12"):

@@ -18,6 +18,9 @@ FILE = "nonfinite.json"
 SHOWN, BEFORE = 5, 5
 """Images that the message names, and steps before the faulty one that the file has."""
 
+LEAST_SCALE = 2.0**-10
+"""Of the gradient scaler; it halves with each update that it leaves out, and begins with 2¹⁶."""
+
 ADVICE = "try a smaller optimizer.lr, optimizer.clip_grad_norm or schedule.warmup"
 
 
@@ -47,6 +50,12 @@ def check_interval(
             raise _end(setup, run, what, step, interval)
         if not step.finite:
             raise _end(setup, run, _describe_fault(setup, step), step, interval)
+    if setup.scaler.is_enabled() and (scale := setup.scaler.get_scale()) < LEAST_SCALE:
+        what = (
+            f"gradients are not finite, however small fp16's scale is ({scale:.3g} at step "
+            f"{state.step:,}), so that all updates are left out"
+        )
+        raise _end(setup, run, what, interval.steps[-1], interval)
     if not math.isfinite(interval.rest):
         names = setup.watch.name_faults()
         what = f"not finite at step {state.step:,}: {_join(names)}"
