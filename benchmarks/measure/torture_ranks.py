@@ -26,11 +26,16 @@ WORLDS = (2, 3)
 TIMEOUT = 10.0
 """Seconds of `training.rank_timeout` in these trials."""
 
-GRACE = 75.0
-"""Seconds beyond it: the start of the processes on a slow machine, what ranks tell each other, and
-the 30 seconds that torchrun gives a process that was stopped before it kills it."""
+GRACE = 45.0
+"""Seconds beyond it, from the fault to the end of the command: what ranks tell each other, and the
+30 seconds that torchrun gives a process that was stopped before it kills it."""
+
+LONGEST = 300.0
+"""Seconds after which a trial is given up."""
 
 STEPS = 12
+PLANTED = "planted"
+"""A file that is made when the fault happens."""
 
 
 class Cell(NamedTuple):
@@ -74,7 +79,7 @@ def draw_cells(count: int, seed: int) -> list[Cell]:
 
 
 def try_cell(cell: Cell, folder: Path) -> tuple[str, float]:
-    """What is wrong with how the ranks end, if anything, and the seconds that it took."""
+    """What is wrong with how the ranks end, if anything, and the seconds since the fault."""
     launcher = [
         "-m",
         "torch.distributed.run",
@@ -83,7 +88,6 @@ def try_cell(cell: Cell, folder: Path) -> tuple[str, float]:
     ]
     root = Path(__file__).parents[2]
     command = [sys.executable, *launcher, "-m", "benchmarks.measure.torture_ranks"]
-    started = time.perf_counter()
     process = subprocess.Popen(
         [*command, json.dumps(cell)],
         cwd=folder,
@@ -99,12 +103,15 @@ def try_cell(cell: Cell, folder: Path) -> tuple[str, float]:
         start_new_session=True,
     )
     try:
-        printed, _ = process.communicate(timeout=TIMEOUT + GRACE + 30)
+        printed, _ = process.communicate(timeout=LONGEST)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         printed, _ = process.communicate()
-        return f"did not end:\n{printed}", time.perf_counter() - started
-    seconds = time.perf_counter() - started
+        return f"did not end:\n{printed}", LONGEST
+    planted = folder / PLANTED
+    seconds = time.time() - planted.stat().st_mtime if planted.is_file() else 0.0
+    if not planted.is_file():
+        return f"nothing was planted:\n{printed}", seconds
     (folder / "printed.txt").write_text(printed, encoding="utf-8")
     return _judge(cell, printed, process.returncode, seconds, folder), seconds
 
@@ -140,6 +147,7 @@ def _names(cell: Cell, printed: str) -> bool:
 
 def _act(fault: str) -> None:
     """Go wrong."""
+    Path(PLANTED).touch()
     if fault == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif fault == "stop":
@@ -177,6 +185,7 @@ def _run_rank(cell: Cell) -> None:
                 for number, batch in enumerate(batches(*arguments, **options)):
                     if number < 2:
                         yield batch
+                Path(PLANTED).touch()
 
             TrainLoader.batches = end_early  # type: ignore[method-assign]
         elif cell.moment == "start":
