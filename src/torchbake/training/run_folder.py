@@ -34,6 +34,9 @@ FREE_KEYS = (
     "training.cuda_graphs",
     "training.device",
     "training.keep",
+    "training.nonfinite_limit",
+    "training.on_nonfinite",
+    "training.rank_timeout",
     "training.report",
     "training.trackers",
 )
