@@ -95,7 +95,7 @@ def test_a_run_starts_from_another(runs):
         (["birds", "--lr", "1", "--optimizer.lr", "2"], "--lr: is short for --optimizer.lr"),
         (["digits/bake", "--epochs", "0"], "training.epochs: input should be greater than 0"),
         (["runs/birds"], "is a run folder: continue it with --resume --out runs/birds"),
-        (["birds/owl"], "found no folders, but 6 image(s) outside the class folders"),
+        (["birds/owl"], "birds/owl has 6 image(s) and no class folder with images"),
         (["birds/owl/0.jpg"], "expected a folder, a table"),
         (["brids"], "unknown recipe 'brids'"),
         (["birds", "--model.pretrained", "true"], "cannot be reached for pretrained weights"),
