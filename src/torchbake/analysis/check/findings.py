@@ -116,7 +116,9 @@ KINDS = {
         "file names that differ only in case",
         "Rename them: on macOS and Windows one replaces the other.",
     ),
-    "one-split": Kind(False, "a single split", "Training and testing need one each."),
+    "one-split": Kind(
+        False, "a single split", "Of a training split alone, test images are held out."
+    ),
     "imbalance": Kind(
         False,
         "the largest and the smallest of very unequal classes",

@@ -185,12 +185,17 @@ def _scan(folder: str, listing: Listing) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                if is_hidden(entry.name):
                     listing.skipped[HIDDEN] += 1
                 else:
                     yield entry
     except OSError as error:
         raise UserError(f"{shorten(folder, 200)}: cannot be read: {error.strerror}") from None
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is passed over."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
