@@ -31,7 +31,9 @@ KINDS = {
         True, "pictures in a format that training does not read", "Convert them to JPEG or PNG."
     ),
     "stray-image": Kind(
-        True, "pictures outside of any class folder", "Move them into the folder of their class."
+        True,
+        "pictures of no class",
+        "Move them into the folder of their class, or name them after it.",
     ),
     "split-name": Kind(
         True,

@@ -1,4 +1,4 @@
-"""Operations of TrivialAugment and RandAugment, drawn for each image and applied to many at once."""
+"""Operations of TrivialAugment and RandAugment, drawn for each image, applied to many at once."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -74,17 +74,26 @@ def apply_operations(
     On a CPU only as many at once as its cache holds what lies between, which are several of small
     images alone.
     """
+    result = torch.empty_like(pixels)
+
+    def change(images: Tensor, operation: Operation) -> Tensor:
+        changed: Tensor = policy._apply_image_or_video_transform(
+            images, *operation, interpolation=policy.interpolation, fill=policy._fill
+        )
+        return changed
+
+    at_once = len(pixels)
+    if pixels.device.type == "cpu":
+        at_once = CACHED // pixels[0].numel()
+    if at_once < 2:
+        for row, operation in enumerate(operations):
+            result[row] = change(pixels[row], operation)
+        return result
     rows: dict[Operation, list[int]] = {}
     for row, operation in enumerate(operations):
         rows.setdefault(operation, []).append(row)
     order = copy_to(torch.tensor([row for own in rows.values() for row in own]), pixels.device)
-    at_once = len(pixels)
-    if pixels.device.type == "cpu":
-        at_once = max(1, CACHED // pixels[0].numel())
-    result = torch.empty_like(pixels)
     for operation, own in zip(rows, order.split([len(own) for own in rows.values()]), strict=True):
         for some in own.split(at_once):
-            result[some] = policy._apply_image_or_video_transform(
-                pixels[some], *operation, interpolation=policy.interpolation, fill=policy._fill
-            )
+            result[some] = change(pixels[some], operation)
     return result

@@ -1,7 +1,7 @@
 """Rotation, TrivialAugment, RandAugment and random erasing, by torchvision.
 
-Each image by its own random numbers: a generator is seeded for each image from its view, and torch's
-own is left as it was.
+Each image by its own random numbers: a generator is seeded for each image from its view, and that
+of torch is left as it was.
 """
 
 from collections.abc import Callable
