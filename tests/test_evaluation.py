@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.reference import clustered
-from sklearn.metrics import log_loss, top_k_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
 
-from torchbake.evaluation import BINS, Metrics
+from torchbake.evaluation import BINS, LabelledLogits, Metrics, measure_by_class
 
 
 @pytest.fixture
@@ -27,6 +27,25 @@ def test_agrees_with_scikit_learn(predictions):
     assert figures["top1"] == pytest.approx(100 * top_k_accuracy_score(labels, probabilities, k=1))
     assert figures["top5"] == pytest.approx(100 * top_k_accuracy_score(labels, probabilities, k=5))
     assert figures["nll"] == pytest.approx(log_loss(labels, probabilities), rel=1e-5)
+
+
+def test_figures_of_unequal_classes_agree_with_scikit_learn(predictions):
+    logits, labels = predictions
+    kept = (labels > 3) | (torch.arange(len(labels)) % 9 == 0)
+    logits, labels = logits[kept] + torch.linspace(0, 2, 10), labels[kept]
+    predicted = logits.argmax(dim=1)
+    figures = measure_by_class(LabelledLogits(logits, labels, torch.arange(len(labels))))
+    expected = balanced_accuracy_score(labels, predicted)
+    assert figures["balanced_accuracy"] == pytest.approx(100 * expected)
+    assert figures["macro_f1"] == pytest.approx(100 * f1_score(labels, predicted, average="macro"))
+    assert figures["balanced_accuracy"] < measured(logits, labels)["top1"] - 1
+
+
+def test_classes_without_images_do_not_count():
+    logits = torch.eye(4)[[0, 0, 3, 1]]
+    labels = torch.tensor([0, 0, 1, 1])
+    figures = measure_by_class(LabelledLogits(logits, labels, torch.arange(4)))
+    assert figures == pytest.approx({"balanced_accuracy": 75, "macro_f1": 100 * (1 + 2 / 3) / 2})
 
 
 def test_calibration_error_is_guos_equation(predictions):

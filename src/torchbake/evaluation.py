@@ -112,6 +112,40 @@ def measure(
     return metrics.result()
 
 
+def count_classes(
+    predicted: Int[Tensor, " n"], labels: Int[Tensor, " n"], num_classes: int
+) -> Int[Tensor, "3 c"]:
+    """Of each class: its images, those predicted as it, and those of both."""
+    right = labels[predicted == labels]
+    return torch.stack([x.bincount(minlength=num_classes) for x in (labels, predicted, right)])
+
+
+def average_classes(counts: Int[Tensor, "3 c"]) -> dict[str, float]:
+    """Figures in percent for which classes of all sizes count alike, by `count_classes`.
+
+    * `balanced_accuracy`: the mean recall of the classes that have images.
+    * `macro_f1`: the mean F1 of these classes, the harmonic mean of precision and recall.
+    """
+    support, named, right = counts[:, counts[0] > 0].double()
+    return {
+        "balanced_accuracy": 100 * float((right / support).mean()),
+        "macro_f1": 100 * float((2 * right / (support + named)).mean()),
+    }
+
+
+def measure_by_class(collected: LabelledLogits) -> dict[str, float]:
+    """The figures of `average_classes` over all ranks."""
+    logits, labels, _ = collected
+    distributed = dist.is_available() and dist.is_initialized()
+    num_classes = torch.tensor(logits.shape[1], device=logits.device)
+    if distributed:  # a rank without images does not know
+        dist.all_reduce(num_classes, dist.ReduceOp.MAX)
+    counts = count_classes(logits.argmax(dim=1), labels, int(num_classes))
+    if distributed:
+        dist.all_reduce(counts)
+    return average_classes(counts)
+
+
 def measure_scaled(collected: LabelledLogits, temperature: float | None = None) -> dict[str, float]:
     """`nll_scaled` and `ece_scaled`: NLL and ECE after temperature scaling.
 
@@ -132,11 +166,13 @@ def evaluate(
     *,
     temperature: float | None = None,
 ) -> dict[str, float]:
-    """The figures of `Metrics` and of `measure_scaled` for a model on batches of all ranks.
+    """The figures of a model on batches of all ranks.
+
+    They are those of `Metrics`, `average_classes` and `measure_scaled`.
 
     Args:
         model, precision: see `collect_logits`.
         temperature: see `measure_scaled`.
     """
     collected = collect_logits(model, batches, device, precision)
-    return measure(collected) | measure_scaled(collected, temperature)
+    return measure(collected) | measure_by_class(collected) | measure_scaled(collected, temperature)

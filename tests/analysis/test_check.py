@@ -14,6 +14,7 @@ from torchbake.analysis.check.check import as_json, check_data
 from torchbake.analysis.check.copies import find_same_pictures, hash_thumbnails
 from torchbake.analysis.check.findings import KINDS
 from torchbake.cli.main import main
+from torchbake.data.sources.registry import open_source
 from torchbake.errors import UserError
 from torchbake.recipe import DataRecipe
 
@@ -85,15 +86,90 @@ def test_classes_without_splits(tmp_path):
     (tmp_path / "readme.txt").write_text("of no class")
     check = check_folder(tmp_path)
     assert check.findings == []
-    assert check.counts == {"all": [6, 6, 6]}
+    assert check.counts == {"train": [5, 5, 5], "test": [1, 1, 1]}
+    leaked = shape(900)
+    for number in range(40):
+        leaked.save(tmp_path / "cat" / f"again{number}.jpg", quality=50 + number)
+    assert kinds(check_folder(tmp_path)) == ["near-splits"]
+    for name in ("cat", "dog"):  # nothing to hold out
+        only = tmp_path / "few" / name
+        only.mkdir(parents=True)
+        shape(len(name) + ord(name[0])).save(only / "0.jpg")
+    check = check_folder(tmp_path / "few")
+    assert check.counts == {"all": [1, 1]}
+    assert kinds(check) == ["few-images"]
 
 
 def test_splits_in_capitals_and_alone(tmp_path):
     sound_folder(tmp_path, splits=("Train",))
     check = check_folder(tmp_path)
     assert kinds(check) == ["split-name", "one-split"]
-    assert check.counts == {"Train": [6, 6, 6]}
+    assert check.counts == {"Train": [5, 5, 5], "test": [1, 1, 1]}
     assert kinds(check_folder(tmp_path, train_split="Train")) == ["one-split"]
+
+
+def place(root, *names):
+    """Make pictures of these names, each another one; other names are tables of them."""
+    for number, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".jpg":
+            shape(number).save(path, quality=92)
+        else:
+            rows = [f"{p},{p.split('/')[-1][0]}" for p in names if p.endswith(".jpg")]
+            path.write_text("\n".join(["path,label", *rows]))
+    return root
+
+
+LAYOUTS = {
+    "splits": [f"{s}/{c}/{n}.jpg" for s in ("train", "val") for c in "ab" for n in range(3)],
+    "train alone": [f"train/{c}/{n}.jpg" for c in "ab" for n in range(5)],
+    "no splits": [f"{c}/{n}.jpg" for c in "ab" for n in range(5)],
+    "nested": [f"animal/{c}/{n}.jpg" for c in "ab" for n in range(5)],
+    "years": [f"{c}/{year}/{n}.jpg" for c in "ab" for year in (2019, 2020) for n in range(3)],
+    "a class called train": [f"{c}/{n}.jpg" for c in ("a", "train") for n in range(5)],
+    "flat": [f"{c}_{n}.jpg" for c in ("ape", "bat") for n in range(5)],
+    "flat splits": [f"{s}/{c}{n}.jpg" for s in ("train", "test") for c in "ab" for n in range(3)],
+    "table": ["t.csv", *(f"images/{c}{n}.jpg" for c in "ab" for n in range(5))],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_classes_and_splits_are_those_of_training(tmp_path, layout):
+    root = place(tmp_path, *LAYOUTS[layout])
+    kind = f"table:{root}/t.csv" if layout == "table" else f"imagefolder:{root}"
+    check, source = check_data(DataRecipe(kind)), open_source(DataRecipe(kind))
+    assert check.classes == source.classes
+    test = next(name for name in check.splits if name != "train")
+    for own, other in ((check.splits["train"], source.train), (check.splits[test], source.test)):
+        images = [own.name_of(number) for number in range(len(own))]
+        assert images == [other.name_of(number) for number in range(len(other))]
+        assert own.labels.tolist() == other.labels.tolist()
+    assert kinds(check) == (["one-split"] if layout == "train alone" else [])
+
+
+def test_tables_and_flat_folders_are_given_by_their_path(tmp_path, capsys):
+    place(tmp_path / "table", *LAYOUTS["table"])
+    main(["check", str(tmp_path / "table" / "t.csv"), "--format", "json"])
+    assert json.loads(capsys.readouterr().out)["images"] == {"train": 8, "test": 2}
+    flat = place(tmp_path / "flat", *LAYOUTS["flat"])
+    shape(99).save(flat / "holiday.jpg")
+    (flat / "bat_9.jpg").write_bytes(b"no picture")
+    with pytest.raises(SystemExit):
+        main(["check", str(flat), "--format", "json"])
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["classes"]) == ["ape", "bat"]
+    names = {f["kind"]: [item["name"] for item in f["items"]] for f in found["findings"]}
+    assert names == {"unreadable": ["bat_9.jpg"], "stray-image": ["holiday.jpg"]}
+
+
+def test_what_is_in_nested_folders_is_of_its_class(tmp_path):
+    root = place(tmp_path, *LAYOUTS["nested"], "animal/a/._0.jpg", "animal/b/notes.txt")
+    found = {f.kind: [(i.name, i.label) for i in f.items] for f in check_folder(root).findings}
+    assert found == {
+        "other-file": [("animal/b/notes.txt", "animal/b")],
+        "hidden-image": [("animal/a/._0.jpg", "animal/a")],
+    }
 
 
 def test_all_usual_splits_are_compared(tmp_path):
@@ -229,7 +305,7 @@ def test_pixels_and_small_pictures(tmp_path, monkeypatch):
         (["digits", "--distance", "2"], "--distance: expected a number from 0 to 1"),
         (["digits", "--show", "0"], "--show: expected a number of at least 1"),
         (["digits", "--data.labels", "x.csv"], "leave out data.labels"),
-        (["empty"], "no images in empty"),
+        (["empty"], "no images of a class in empty"),
         (["digits", "--out", "empty"], "empty is a folder"),
     ],
 )

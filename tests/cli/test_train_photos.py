@@ -65,6 +65,21 @@ def test_what_is_found_and_chosen_is_said(runs, capsys):
     assert recorded(out)["training"]["batch_size"] == 5
 
 
+def test_a_flat_folder_is_trained_on_and_predicted(runs, capsys):
+    (runs / "flat").mkdir()
+    for file in (runs / "birds").rglob("*.jpg"):
+        (runs / "flat" / f"{file.parent.name}_{file.name}").write_bytes(file.read_bytes())
+    main(["train", "flat", *QUICK, "--epochs", "1"])
+    main(["predict", "runs/flat", "flat", "--out", "labels.csv"])
+    printed = capsys.readouterr()
+    assert "their names tell the classes (owl_0.jpg is owl): owl 6, tit 6, wren 6" in printed.out
+    assert "15 training and 3 test images of 3 classes: owl, tit, wren" in printed.out
+    rows = (runs / "labels.csv").read_text().splitlines()
+    assert len(rows) == 19
+    said = printed.out + printed.err + (runs / "runs" / "flat" / "train.log").read_text()
+    assert not re.search("andwritten|digits|CIFAR|CUB|Traceback", said)
+
+
 def test_a_file_of_weights_is_fine_tuned(runs, capsys):
     weights = "runs/birds/model.safetensors"
     main(["train", "birds", *QUICK, "--model.weights", weights, "--print-recipe"])
@@ -95,7 +110,7 @@ def test_a_run_starts_from_another(runs):
         (["birds", "--lr", "1", "--optimizer.lr", "2"], "--lr: is short for --optimizer.lr"),
         (["digits/bake", "--epochs", "0"], "training.epochs: input should be greater than 0"),
         (["runs/birds"], "is a run folder: continue it with --resume --out runs/birds"),
-        (["birds/owl"], "found no folders, but 6 image(s) outside the class folders"),
+        (["birds/owl"], "birds/owl has 6 image(s) and no class folder with images"),
         (["birds/owl/0.jpg"], "expected a folder, a table"),
         (["brids"], "unknown recipe 'brids'"),
         (["birds", "--model.pretrained", "true"], "cannot be reached for pretrained weights"),

@@ -19,10 +19,11 @@ def test_lines_name_the_classes():
         "class 'Dog ': no training image",
         "classes 'dog', 'nan': no test image",
         "class 'dog': fewer than 2 training images, so that none has a partner of its class",
-        "'cat' has 30 training images, 'dog' has 1",
+        "'cat' has 30 training images, 'dog' has 1; data.balance evens them out",
         "classes 'Dog ', 'nan': no proper name of a class",
         "classes 'Dog ', 'dog': differ only in case, spaces or signs between words",
     ]
+    assert "'cat' has 30" not in " ".join(describe_class_faults(source, 9, balanced=True))
     few = describe_class_faults(source)
     assert len(few) == 4
     assert few[-1] == "and 3 more: torchbake check shows all"
@@ -63,5 +64,5 @@ def test_training_warns(tmp_path, monkeypatch):
     assert warned == [
         "class 'once': no test image",
         "class 'once': fewer than 2 training images, so that none has a partner of its class",
-        "'often' has 40 training images, 'once' has 1",
+        "'often' has 40 training images, 'once' has 1; data.balance evens them out",
     ]

@@ -163,7 +163,7 @@ def test_folders_that_do_not_serve_are_refused_in_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "expected a folder for each class.*, found nothing$")
     fill(tmp_path / "loose", range(3))
-    refused(tmp_path / "loose", "found no folders, but 3 image.s. outside the class folders$")
+    refused(tmp_path / "loose", "has 3 image.s. and no class folder with images, and the images'")
     fill(tmp_path / "one" / "cat", range(3))
     refused(tmp_path / "one", "has 1 class.es., 'cat'; expected two or more$")
     (tmp_path / "hollow" / "a").mkdir(parents=True)

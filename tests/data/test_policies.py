@@ -5,7 +5,8 @@ import torch
 from helpers.images import loader_of, photographs
 from torchvision.transforms import v2
 
-from torchbake.data.augment.policies import apply_policy, erase
+from torchbake.data.augment.operations import make_policy
+from torchbake.data.augment.policies import _draw_seeds, _run_seeded, apply_policy, erase
 from torchbake.data.augment.views import Views
 from torchbake.recipe import DataRecipe
 
@@ -96,13 +97,56 @@ def test_streamed_and_kept_images_get_the_same_changes(tmp_path, crop):
         torch.testing.assert_close(ours.images, again.images)
 
 
-def test_a_transform_is_what_torchvision_makes_by_that_seed():
-    from torchbake.data.augment.policies import _draw_seeds
+@pytest.mark.parametrize(
+    ("settings", "transform"),
+    [
+        ({"auto_augment": "trivial"}, v2.TrivialAugmentWide()),
+        ({"auto_augment": "rand"}, v2.RandAugment()),
+        (
+            {
+                "auto_augment": "rand",
+                "rand_augment_operations": 3,
+                "rand_augment_magnitude": 30,
+            },
+            v2.RandAugment(3, 30),
+        ),
+    ],
+    ids=["trivial", "rand", "rand-more"],
+)
+@pytest.mark.parametrize(
+    ("count", "channels", "size"), [(200, 3, (24, 17)), (60, 1, (9, 12)), (6, 3, (260, 250))]
+)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_every_image_is_what_torchvision_makes_of_it_alone(
+    settings, transform, count, channels, size, channels_last
+):
+    """Bit for bit, though images that drew the same operation are changed together."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, channels, *size)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    pixels[::3] = pixels[::3] // 4 + 30  # of low contrast
+    if channels_last:
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+    views = views_of(*range(count))
+    changed = apply_policy(pixels, DataRecipe(**settings), views)
+    seeds = _draw_seeds(views, "policy").tolist()
+    alone = torch.stack(
+        [_run_seeded(transform, image, seed) for image, seed in zip(pixels, seeds, strict=True)]
+    )
+    assert torch.equal(changed, alone)
 
-    pixels, views = pictures(3), views_of(4, 5, 6)
-    changed = apply_policy(pixels, DataRecipe(auto_augment="trivial"), views)
-    for image, seed, ours in zip(
-        pixels, _draw_seeds(views, "policy").tolist(), changed, strict=True
-    ):
-        torch.manual_seed(seed)
-        assert torch.equal(v2.TrivialAugmentWide()(image), ours)
+
+def test_images_that_drew_one_operation_are_changed_in_one_call(monkeypatch):
+    calls = []
+    policy = make_policy("rand", 1, 9)
+    real = policy._apply_image_or_video_transform
+
+    def counted(image, *operation, **settings):
+        calls.append((len(image), operation))
+        return real(image, *operation, **settings)
+
+    monkeypatch.setattr(policy, "_apply_image_or_video_transform", counted)
+    recipe = DataRecipe(auto_augment="rand", rand_augment_operations=1)
+    apply_policy(pictures(70), recipe, views_of(*range(70)))
+    assert sum(count for count, _ in calls) == 70
+    assert len({operation for _, operation in calls}) == len(calls) < 25

@@ -67,6 +67,41 @@ def test_labels_that_are_no_classes_are_refused(tmp_path, labels, message):
         open_source(write(tmp_path, labels=labels))
 
 
+@pytest.mark.parametrize("name", ["train", "birds"])
+def test_a_single_split_gives_its_test_images(tmp_path, name):
+    """By what they hold: neither their order nor what else is there changes much."""
+    rows = [(encoded(picture(n % 13, (8, 8 + n // 13)), "PNG"), "ab"[n % 2]) for n in range(20)]
+    rows += [rows[0]] * 5  # the same picture, on one side
+
+    def opened(order, **settings):
+        held = [rows[number] for number in order]
+        images = [{"bytes": content, "path": None} for content, _ in held]
+        table = pyarrow.table({"image": images, "label": [label for _, label in held]})
+        (tmp_path / str(len(order))).mkdir(exist_ok=True)
+        file = tmp_path / str(len(order)) / f"{name}.parquet"
+        pyarrow.parquet.write_table(table, file)
+        columns = {"image_column": "image", "label_column": "label"}
+        return open_source(DataRecipe(name=f"parquet:{file}", **columns, **settings))
+
+    def contents(split):
+        return {split.encoded(number).content for number in range(len(split))}
+
+    source = opened(range(25))
+    train, test = contents(source.train), contents(source.test)
+    assert not train & test
+    assert len(source.train) + len(source.test) == 25
+    assert 4 <= len(source.test) <= 9
+    assert set(source.test.labels.tolist()) == {0, 1}
+    assert f"a single split '{name}'; {len(source.test)} images, 20 % of each" in source.found
+    assert len(contents(opened(list(range(24))[::-1]).test) ^ test) <= 2
+    assert contents(opened(range(25), test_share_seed=1).test) != test
+    assert source.test.load(0).shape[0] == 3
+    with pytest.raises(UserError, match="has no validation split; expected a fraction"):
+        opened(range(25), validation=True)
+    with pytest.raises(UserError, match=r"no (test|train) split: expected "):
+        opened(range(25), test_split="odd")
+
+
 def test_classes_that_no_training_image_has_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"no training image has the label\(s\) '1000' of column"):
         open_source(write(tmp_path, test_labels=[0, 1, 0, 1000]))

@@ -39,10 +39,11 @@ SETTINGS = {
 class Tried:
     """A method with a small network, set up as for training."""
 
-    def __init__(self, name: str, seed: int = 0) -> None:
+    def __init__(self, name: str, seed: int = 0, class_weights=None) -> None:
         torch.manual_seed(seed)
         self.network = create_model("small_cnn", 10, in_chans=1, image_size=8)
         self.method = METHODS[name](**SETTINGS.get(name, {}))
+        self.method.class_weights = class_weights
         self.method.setup(task(self.network))
         self.network.train(), self.method.train()
         trained = [*self.network.parameters(), *self.method.parameters()]

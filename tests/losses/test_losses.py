@@ -25,6 +25,37 @@ def test_equals_the_formula_written_out():
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+def test_class_weights_and_label_smoothing_by_hand(mixed):
+    """In the cross-entropy alone, in Python's own arithmetic."""
+    logits, features, labels = clustered(12, 5)
+    weights, smoothing = [0.5, 2.0, 1.0, 4.0, 0.25], 0.3
+    rows = F.one_hot(labels, 5).double()
+    if mixed:
+        rows = rows.lerp(rows.roll(1, 0), 0.25)
+    losses = []
+    for row, z in zip(rows.tolist(), logits.double().tolist(), strict=True):
+        log_p = [value - math.log(sum(map(math.exp, z))) for value in z]
+        for number, share in enumerate(row):
+            smoothed = (1 - smoothing) * log_p[number] + smoothing * sum(log_p) / 5
+            losses.append(-weights[number] * share * smoothed)
+    target = rows.float() if mixed else labels
+    loss = BAKELoss(label_smoothing=smoothing, class_weights=torch.tensor(weights))
+    terms = loss.terms(logits, target, features)
+    assert terms["cross_entropy"].item() == pytest.approx(sum(losses) / 12, rel=1e-5)
+    assert terms["distillation"] == BAKELoss().terms(logits, target, features)["distillation"]
+    assert "class_weights" not in loss.state_dict()
+    loss.class_weights = torch.ones(5)
+    plain = BAKELoss(label_smoothing=smoothing)(logits, target, features)
+    torch.testing.assert_close(loss(logits, target, features), plain)
+
+
+def test_class_weights_of_other_classes_are_refused():
+    logits, features, labels = clustered(4)
+    with pytest.raises(ValueError, match=r"class_weights must be \(10,\), .* got \(3,\)"):
+        BAKELoss(class_weights=torch.ones(3))(logits, labels, features)
+
+
 def test_a_value_by_hand():
     # Two images listen to each other alone: Q = (1 − ω)/(1 − ω²) (P + ω P of the other).
     logits = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]])
@@ -159,7 +190,15 @@ def test_soft_targets_with_zeros_give_a_finite_loss():
 
 @pytest.mark.parametrize(
     "setting",
-    [{"omega": 1.0}, {"temperature": 0.0}, {"weight": -1.0}, {"affinity_temperature": 0.0}],
+    [
+        {"omega": 1.0},
+        {"temperature": 0.0},
+        {"weight": -1.0},
+        {"affinity_temperature": 0.0},
+        {"label_smoothing": 1.5},
+        {"class_weights": torch.tensor([1.0, -1.0])},
+        {"class_weights": torch.tensor([1, 2])},
+    ],
 )
 def test_settings_out_of_range_are_refused_when_made(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):

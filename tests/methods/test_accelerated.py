@@ -52,7 +52,7 @@ def test_ones_ensemble_is_what_its_loss_uses(monkeypatch):
         kinds.append(logits.dtype)
         return F.cross_entropy(logits.float(), target)
 
-    monkeypatch.setattr("torchbake.methods.one.cross_entropy", watched)
+    monkeypatch.setattr(tried.method, "compute_cross_entropy", watched)
     with torch.autocast(**BF16):
         tried.compute(0)
     assert kinds == [torch.bfloat16] * 3 + [torch.float32]  # the ensemble's is the last

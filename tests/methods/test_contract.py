@@ -25,6 +25,42 @@ def test_the_loss_is_the_formula(example, name):
     assert_value(step, BY_HAND[name].loss(*arguments))
 
 
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("bake", {}), ("bake-plus", {}), ("bake-variants", {"neighbours": "same-class"})],
+)
+@pytest.mark.parametrize("mixed", [False, True])
+def test_bake_smooths_the_labels_of_its_hard_term_alone(example, name, more, mixed):
+    model, batch, logits, *_ = example
+    labels = F.one_hot(batch.labels, 10).double()
+    if mixed:
+        labels = labels.lerp(labels.roll(1, 1), 0.25)
+        batch = batch._replace(mixed=labels.float())
+    plain, smooth = (METHODS[name](**more, **own) for own in ({}, {"label_smoothing": 0.2}))
+    terms = smooth(model, batch).terms
+    hard = -((0.8 * labels + 0.02) * logits.double().log_softmax(dim=1)).sum(dim=1).mean()
+    assert terms["cross_entropy"].item() == pytest.approx(hard.item(), rel=1e-5)
+    assert terms["distillation"] == plain(model, batch).terms["distillation"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_class_weights_weigh_the_labels_of_their_class(name):
+    """The loss is linear in the weights; batch 0 has the classes 0, 1 and 2."""
+    assert METHODS[name].weighs_classes
+
+    def compute(*weighed):
+        tried = Tried(name, class_weights=torch.tensor([float(c in weighed) for c in range(10)]))
+        assert tried.method.state_dict().keys() == Tried(name).method.state_dict().keys()
+        return tried.compute(0).loss.item()
+
+    without, plain = compute(), Tried(name).compute(0).loss.item()
+    parts = [compute(number) - without for number in range(3)]
+    assert min(parts) > 0.01
+    assert without + sum(parts) == pytest.approx(plain, rel=1e-4)
+    assert compute(*range(10)) == pytest.approx(plain, rel=1e-5)
+    assert compute(7) == pytest.approx(without, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_has_what_the_loop_needs(name):
     tried = Tried(name)

@@ -44,9 +44,11 @@ def test_one_epoch(labels, partners, extra, epoch, seed):
 
 
 @settings(deadline=None)
-@given(**SETTINGS)
-def test_same_seed_and_epoch_same_batches(labels, partners, extra, epoch, seed):
-    first, second = (made(labels, partners, extra, epoch, seed) for _ in range(2))
+@given(**SETTINGS, balanced=st.booleans())
+def test_same_seed_and_epoch_same_batches(labels, partners, extra, epoch, seed, balanced):
+    first, second = (
+        made(labels, partners, extra, epoch, seed, balanced=balanced) for _ in range(2)
+    )
     list(first)  # moves on to epoch 1
     second.set_epoch(1)
     assert first.epoch == 1
@@ -54,8 +56,8 @@ def test_same_seed_and_epoch_same_batches(labels, partners, extra, epoch, seed):
 
 
 @settings(deadline=None)
-@given(**SETTINGS, world=st.integers(1, 5), drop_last=st.booleans())
-def test_ranks_share_the_batches(labels, partners, extra, epoch, seed, world, drop_last):
+@given(**SETTINGS, balanced=st.booleans(), world=st.integers(1, 5), drop_last=st.booleans())
+def test_ranks_share_the_batches(labels, partners, extra, epoch, seed, world, drop_last, balanced):
     def sampler(rank, world_size, batch_size, drop_last=drop_last):
         return ClassGroupedBatchSampler(
             labels,
@@ -64,6 +66,7 @@ def test_ranks_share_the_batches(labels, partners, extra, epoch, seed, world, dr
             epoch=epoch,
             seed=seed,
             drop_last=drop_last,
+            balanced=balanced,
             rank=rank,
             world_size=world_size,
         )
@@ -85,9 +88,11 @@ def test_ranks_share_the_batches(labels, partners, extra, epoch, seed, world, dr
 
 
 @settings(deadline=None)
-@given(**SETTINGS, stop=st.integers(0, 100))
-def test_goes_on_where_its_state_was_taken(labels, partners, extra, epoch, seed, stop):
-    whole, cut, fresh = (made(labels, partners, extra, epoch, seed) for _ in range(3))
+@given(**SETTINGS, balanced=st.booleans(), stop=st.integers(0, 100))
+def test_goes_on_where_its_state_was_taken(labels, partners, extra, epoch, seed, stop, balanced):
+    whole, cut, fresh = (
+        made(labels, partners, extra, epoch, seed, balanced=balanced) for _ in range(3)
+    )
     for sampler in (whole, cut):
         sampler.set_epoch(3)
     expected = list(whole)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .._shapes import Float, Int, Tensor
 from ..data.sources.base import Split
+from ..evaluation import count_classes
 from ..inference.images import to_unicode
 from ..training.files import open_text
 
@@ -58,27 +59,17 @@ def measure_classes(
     predicted: Int[Tensor, " n"], labels: Int[Tensor, " n"], classes: Sequence[str]
 ) -> list[ClassFigures]:
     """Figures of the classes that have images, in the order of the classes."""
-    support = torch.bincount(labels, minlength=len(classes))
-    named = torch.bincount(predicted, minlength=len(classes))
-    right = torch.bincount(labels[labels == predicted], minlength=len(classes)).double()
+    support, named, right = count_classes(predicted, labels, len(classes)).double()
     # Of a class that is never predicted, precision is 0 / 0.
     precision, recall, f1 = (
         100 * share for share in (right / named, right / support, 2 * right / (named + support))
     )
-    columns = (column.tolist() for column in (precision, recall, f1, support))
+    columns = (column.tolist() for column in (precision, recall, f1, support.long()))
     return [
         ClassFigures(classes[k], None if math.isnan(share) else share, *others)
         for k, (share, *others) in enumerate(zip(*columns, strict=True))
         if support[k]
     ]
-
-
-def summarise_classes(figures: Sequence[ClassFigures]) -> dict[str, float]:
-    """`balanced_accuracy`, the mean recall, and `macro_f1`, the mean F1, in percent."""
-    return {
-        "balanced_accuracy": sum(row.recall for row in figures) / len(figures),
-        "macro_f1": sum(row.f1 for row in figures) / len(figures),
-    }
 
 
 def count_confusion_matrix(

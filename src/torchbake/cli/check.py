@@ -32,7 +32,8 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "source",
         metavar="DATA",
-        help="a folder of images or of Parquet files, or a data set's name as for data.name",
+        help="a folder of images or of Parquet files, a table of images and classes (.csv, .tsv, "
+        ".jsonl), or a data set's name as for data.name",
     )
     parser.add_argument(
         "--format",
@@ -102,18 +103,13 @@ def run(options: argparse.Namespace) -> None:
 
 def name_source(given: str) -> str:
     """The name, as for `data.name`, of what a path or a name means."""
+    from ..training.photos import name_data
+
+    named = name_data(given)
     path = Path(given).expanduser()
-    if path.is_file() and path.suffix == ".parquet":
-        return f"parquet:{given}"
-    if not path.is_dir():
-        if not path.exists() and ("/" in given or path.suffix) and ":" not in given:
-            raise UserError(f"there is no file or folder {given}")
-        return given
-    if (path / "dataset_dict.json").is_file():
-        return f"hf:{given}"
-    if any(next(path.glob(pattern), None) for pattern in ("*.parquet", "*/*.parquet")):
-        return f"parquet:{given}"
-    return f"imagefolder:{given}"
+    if named is None and not path.exists() and ("/" in given or path.suffix) and ":" not in given:
+        raise UserError(f"there is no file or folder {given}")
+    return given if named is None else named
 
 
 def _print_tables(check: "Check") -> None:

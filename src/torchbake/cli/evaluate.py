@@ -16,9 +16,9 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "evaluate",
         help="measure a finished run on its test images",
-        description="Measure a finished run on its test images: top-1, top-5, negative "
-        "log-likelihood (NLL) and expected calibration error (ECE), as trained and after "
-        "temperature scaling. Training images need not be there.",
+        description="Measure a finished run on its test images: top-1, top-5, balanced accuracy, "
+        "macro-F1, and negative log-likelihood (NLL) and expected calibration error (ECE) as "
+        "trained and after temperature scaling. Training images need not be there.",
         allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
@@ -34,8 +34,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--per-class",
         action="store_true",
-        help="also print precision, recall, F1 and number of images of each class, balanced "
-        "accuracy and macro-F1 (default: no)",
+        help="also print precision, recall, F1 and number of images of each class (default: no)",
     )
     parser.add_argument(
         "--per-image",
@@ -62,7 +61,6 @@ def run(options: argparse.Namespace) -> None:
     from ..analysis.classes import (
         measure_classes,
         measure_images,
-        summarise_classes,
         write_images,
     )
     from ..training.opened_run import evaluate_opened, open_run
@@ -85,7 +83,6 @@ def run(options: argparse.Namespace) -> None:
     by_class: list[ClassFigures] = []
     if options.per_class:
         by_class = measure_classes(images.predicted, evaluation.labels, classes)
-        figures = {**figures, **summarise_classes(by_class)}
     if options.per_image is not None:
         test = opened.data.source.test
         write_images(options.per_image, test, evaluation.labels, images, classes)

@@ -66,11 +66,20 @@ def find_class_faults(
     return faults + _find_odd_names(classes)
 
 
-def describe_class_faults(source: "Source", most: int = 4) -> list[str]:
-    """A line for each fault of the classes of a data set to be trained on, `most` lines at most."""
+def describe_class_faults(source: "Source", most: int = 4, *, balanced: bool = False) -> list[str]:
+    """A line for each fault of the classes of a data set to be trained on, `most` lines at most.
+
+    Args:
+        balanced: whether unequal classes are evened out.
+    """
     splits = {"training": source.train, "test": source.test}
     counts = {name: count_images(s.labels, len(source.classes)) for name, s in splits.items()}
-    lines = [fault.message for fault in find_class_faults(source.classes, counts, "training")]
+    faults = find_class_faults(source.classes, counts, "training")
+    lines = [
+        fault.message + "; data.balance evens them out" * (fault.kind == "imbalance")
+        for fault in faults
+        if not (balanced and fault.kind == "imbalance")
+    ]
     shown = lines if len(lines) <= most else lines[: most - 1]
     more = [f"and {len(lines) - len(shown)} more: torchbake check shows all"]
     return shown + more * (len(shown) < len(lines))

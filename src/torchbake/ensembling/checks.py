@@ -17,3 +17,8 @@ def check_omega(omega: float) -> None:
 def check_not_negative(name: str, value: float) -> None:
     if not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be at least 0 and finite, got {value}")
+
+
+def check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")

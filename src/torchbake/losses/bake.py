@@ -10,12 +10,12 @@ import torch.distributed as dist
 from torch import nn
 
 from .._shapes import Float, Tensor
-from ..ensembling.checks import check_not_negative, check_omega, check_positive
+from ..ensembling.checks import check_not_negative, check_omega, check_positive, check_share
 from ..ensembling.inputs import check_group
 from ..ensembling.plan import Solver
 from ..ensembling.settings import TargetSettings
 from ..ensembling.targets import start_targets
-from .checks import check_batch
+from .checks import check_batch, check_class_weights
 from .distillation import cross_entropy
 from .known_gradient import self_distillation_loss
 
@@ -48,6 +48,10 @@ class BAKELoss(nn.Module):
         affinity_temperature: T_a, above zero. 1 is the paper's; smaller is more local.
         group: a process group whose ranks ensemble together. `torch.distributed.group.WORLD` is
             None, that is each rank alone, until `init_process_group` has been called.
+        label_smoothing: ε in [0, 1], for which the labels y become (1 − ε) y + ε / C in the
+            cross-entropy; the soft targets stay as they are.
+        class_weights: (c,) what each class counts in the cross-entropy (see
+            `torchbake.losses.cross_entropy`); a buffer that no state dict holds.
         solver, gather_dtype, equal_counts: see `bake_targets`.
         compile: compile the loss by itself, whatever the network; on CUDA it is recorded as a
             graph, so that its many small operations start as one. The first call takes seconds,
@@ -55,6 +59,7 @@ class BAKELoss(nn.Module):
     """
 
     temperature = _expose_setting("temperature")
+    class_weights: Tensor | None
     omega = _expose_setting("omega")
     affinity_temperature = _expose_setting("affinity_temperature")
     solver = _expose_setting("solver")
@@ -69,6 +74,8 @@ class BAKELoss(nn.Module):
         affinity_temperature: float = 1.0,
         group: "dist.ProcessGroup | None" = None,
         *,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
         solver: Solver = "auto",
         gather_dtype: torch.dtype | None = None,
         equal_counts: bool = False,
@@ -77,11 +84,15 @@ class BAKELoss(nn.Module):
         super().__init__()
         if not isinstance(weight, Tensor):
             check_not_negative("weight", weight)
+        check_share("label_smoothing", label_smoothing)
+        check_class_weights(class_weights)
         check_group(group)
         self.settings = TargetSettings(
             temperature, omega, affinity_temperature, solver, gather_dtype, equal_counts
         )
         self.weight = weight
+        self.label_smoothing = label_smoothing
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self.group = group
         self.compiled = compile
 
@@ -103,6 +114,7 @@ class BAKELoss(nn.Module):
                 is not read; an ω that is a tensor must be at most the loss's own.
         """
         check_batch(logits, target, features, alone=self.group is None)
+        check_class_weights(self.class_weights, logits.shape[1])
         settings = self.settings
         compiled = self.compiled and (self.group is None or self.group.size() == 1)
         if omega is not None:
@@ -120,10 +132,13 @@ class BAKELoss(nn.Module):
                     (), float(affinity_temperature), device=logits.device
                 )
             settings = replace(settings, affinity_temperature=affinity_temperature)
+        hard = (self.label_smoothing, self.class_weights)
         if not compiled or torch.compiler.is_compiling():
-            return _compute_terms(logits, target, features, settings, self.weight, self.group)
+            return _compute_terms(
+                logits, target, features, settings, self.weight, self.group, *hard
+            )
         compute = _compile_terms(logits.device.type)
-        terms = compute(logits, target, features, settings, self.weight, None)
+        terms = compute(logits, target, features, settings, self.weight, None, *hard)
         if logits.device.type == "cuda":  # the next call writes where this one did
             return {name: term.clone() for name, term in terms.items()}
         return terms
@@ -159,6 +174,7 @@ class BAKELoss(nn.Module):
                 "omega",
                 "weight",
                 "affinity_temperature",
+                "label_smoothing",
                 "solver",
                 "gather_dtype",
                 "equal_counts",
@@ -174,9 +190,11 @@ def _compute_terms(
     settings: TargetSettings,
     weight: "float | Tensor",
     group: "dist.ProcessGroup | None",
+    label_smoothing: float,
+    class_weights: Tensor | None,
 ) -> dict[str, Tensor]:
     finish = start_targets(logits, features, settings, group)
-    hard = cross_entropy(logits, target)  # while the ranks exchange
+    hard = cross_entropy(logits, target, label_smoothing, class_weights)  # while the ranks exchange
     predictions, soft_targets = finish()
     soft = self_distillation_loss(logits, predictions, soft_targets, settings.temperature)
     return {"cross_entropy": hard, "distillation": weight * soft}

@@ -39,6 +39,29 @@ def check_batch(logits: Tensor, target: Tensor, features: Tensor, *, alone: bool
         raise ValueError(f"features were computed from logits: {_ORDER}")
 
 
+def check_class_weights(class_weights: Tensor | None, num_classes: int | None = None) -> None:
+    """Raise TypeError or ValueError for what cannot be the weights of so many classes."""
+    if class_weights is None:
+        return
+    if num_classes is not None:
+        if class_weights.shape != (num_classes,):
+            raise ValueError(
+                f"class_weights must be ({num_classes},), as there are {num_classes} columns of "
+                f"logits, got {tuple(class_weights.shape)}"
+            )
+        return
+    check_tensor("class_weights", class_weights)
+    if class_weights.ndim != 1 or not class_weights.is_floating_point():
+        raise ValueError(
+            "class_weights must be floating point, one a class, got shape "
+            f"{tuple(class_weights.shape)} of {class_weights.dtype}"
+        )
+    if class_weights.device.type == "cpu" and not bool(
+        (class_weights.isfinite() & (class_weights >= 0)).all()
+    ):
+        raise ValueError("class_weights must be at least 0 and finite")
+
+
 def _check_values(target: Tensor, c: int, d: int) -> None:
     if target.ndim == 2:
         sums = target.sum(dim=1, dtype=torch.float32)

@@ -28,16 +28,36 @@ def distillation_loss(
 
 
 def cross_entropy(
-    logits: Float[Tensor, "n c"], target: Tensor, label_smoothing: float = 0.0
+    logits: Float[Tensor, "n c"],
+    target: Tensor,
+    label_smoothing: float = 0.0,
+    class_weights: Float[Tensor, " c"] | None = None,
 ) -> Float[Tensor, ""]:
     """Cross-entropy with class numbers (n,) or class probabilities (n, c), in float32 or wider.
 
-    Zero for no images, as a rank may have none.
+    Zero for no images, as a rank may have none. With class weights w it is the mean over the n
+    images of Σ_c w_c y_c CE(c), where CE(c) is the cross-entropy with class c, smoothed if labels
+    are. So a mixed label counts each of its classes by its weight, and label smoothing spreads an
+    image's weight evenly over the classes, whatever theirs are.
+    `torch.nn.functional.cross_entropy` gives rare classes more of what is spread, and divides by
+    the weights that a batch happens to have.
     """
     with disable_autocast(logits.device.type):
+        logits = _widen(logits)
         if logits.shape[0] == 0:
-            return _widen(logits).sum()
-        return F.cross_entropy(_widen(logits), target, label_smoothing=label_smoothing)
+            return logits.sum()
+        if class_weights is None:
+            return F.cross_entropy(logits, target, label_smoothing=label_smoothing)
+        class_weights = class_weights.to(logits.dtype)
+        if target.ndim == 1:
+            losses = F.cross_entropy(
+                logits, target, reduction="none", label_smoothing=label_smoothing
+            )
+            return (class_weights[target] * losses).mean()
+        target = class_weights * target
+        if label_smoothing:
+            target = target.lerp(target.mean(dim=1, keepdim=True), label_smoothing)
+        return F.cross_entropy(logits, target)
 
 
 def _widen(logits: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 from ..batch import Batch
 from ..ensembling.plan import Solver
 from ..losses.bake import BAKELoss
-from ..ranges import NotNegative, NotNegativeInt, Positive, Rate
+from ..ranges import NotNegative, NotNegativeInt, Positive, Rate, Share
 from .base import Method, Step, Task
 
 
@@ -46,9 +46,12 @@ class BAKE(Method):
         solver: how the targets are solved for (see `bake_targets`).
         gather_dtype: the type in which features and predictions travel between ranks; by default
             features in their own, predictions in float32.
+        label_smoothing: ε in [0, 1], for which the labels become (1 − ε) y + ε / C in the term with
+            them (Szegedy et al., arXiv 1512.00567); the soft targets stay as they are.
     """
 
     mixes = True
+    weighs_classes = True
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class BAKE(Method):
         across_ranks: bool = True,
         solver: Solver = "auto",
         gather_dtype: Literal["float16", "bfloat16"] | None = None,
+        label_smoothing: Share = 0.0,
     ) -> None:
         super().__init__()
         self.partners = partners
@@ -69,12 +73,14 @@ class BAKE(Method):
             omega,
             weight,
             affinity_temperature,
+            label_smoothing=label_smoothing,
             solver=solver,
             gather_dtype=getattr(torch, gather_dtype) if gather_dtype else None,
             equal_counts=True,  # the trainer gives every rank as many images
         )
 
     def setup(self, task: Task) -> None:
+        self.objective.class_weights = self.class_weights
         if self.across_ranks and dist.is_available() and dist.is_initialized():
             self.objective.group = dist.group.WORLD
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from ..ensembling.plan import Solver
-from ..ranges import NotNegative, NotNegativeInt, Positive, Rate
+from ..ranges import NotNegative, NotNegativeInt, Positive, Rate, Share
 from .bake_variants import BAKEVariants
 
 
@@ -17,7 +17,7 @@ class BAKEPlus(BAKEVariants):
 
     Args:
         partners: M, how many others of its class are drawn with each image; 3 or 1 in the paper.
-        omega, temperature, weight, across_ranks, solver, gather_dtype: see `BAKE`.
+        omega, temperature, weight, across_ranks, solver, gather_dtype, label_smoothing: see `BAKE`.
         affinity_temperature: T_a at the start of the run, above zero; 1 throughout in the paper.
         final_affinity_temperature: T_a at the end of the run, above zero.
     """
@@ -33,6 +33,7 @@ class BAKEPlus(BAKEVariants):
         across_ranks: bool = True,
         solver: Solver = "auto",
         gather_dtype: Literal["float16", "bfloat16"] | None = None,
+        label_smoothing: Share = 0.0,
     ) -> None:
         super().__init__(
             partners=partners,
@@ -44,4 +45,5 @@ class BAKEPlus(BAKEVariants):
             across_ranks=across_ranks,
             solver=solver,
             gather_dtype=gather_dtype,
+            label_smoothing=label_smoothing,
         )

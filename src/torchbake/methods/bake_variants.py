@@ -29,6 +29,7 @@ class BAKEVariants(BAKE):
 
     Args:
         partners, omega, temperature, weight, affinity_temperature, across_ranks: see `BAKE`.
+        label_smoothing: see `BAKE`; `label_share` takes the label as it is.
         solver, gather_dtype: see `BAKE`; without effect together with `neighbours`,
             `label_share`, `memory` or `ema_decay`.
         final_affinity_temperature: T_a at the end of the run, to which it goes geometrically.
@@ -61,6 +62,7 @@ class BAKEVariants(BAKE):
         label_share: Share = 0.0,
         memory: NotNegativeInt = 0,
         ema_decay: PositiveRate | None = None,
+        label_smoothing: Share = 0.0,
     ) -> None:
         super().__init__(
             partners,
@@ -71,6 +73,7 @@ class BAKEVariants(BAKE):
             across_ranks,
             solver,
             gather_dtype,
+            label_smoothing,
         )
         self.final_affinity_temperature = final_affinity_temperature
         self.weight_warmup = weight_warmup
@@ -135,7 +138,7 @@ class BAKEVariants(BAKE):
         else:
             targets = self.compute_targets(teaching.detach(), features.detach(), batch)
             soft = distillation_loss(logits, targets, loss.temperature)
-            hard = cross_entropy(logits, batch.targets)
+            hard = cross_entropy(logits, batch.targets, loss.label_smoothing, loss.class_weights)
             terms = {"cross_entropy": hard, "distillation": loss.weight * soft}
         if self.weight_warmup:
             risen = ramp(batch.progress, self.weight_warmup)

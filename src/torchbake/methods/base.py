@@ -9,6 +9,7 @@ from torch import nn
 
 from .._shapes import Float, Int, Tensor
 from ..batch import Batch
+from ..losses.distillation import cross_entropy
 from .settings import check_arguments
 
 
@@ -76,6 +77,9 @@ class Method(nn.Module):
     mixes: bool = False
     """Whether it can train on images of Mixup and CutMix, whose labels are `Batch.targets`."""
 
+    weighs_classes: bool = False
+    """Whether it heeds `class_weights`; `compute_cross_entropy` does."""
+
     rank_rows: tuple[str, ...] = ()
     """Buffers whose rows are of this rank's batch: a checkpoint holds those of all ranks."""
 
@@ -84,8 +88,19 @@ class Method(nn.Module):
         if "__init__" in vars(cls):
             cls.__init__ = check_arguments(cls.__init__)  # type: ignore[method-assign]
 
+    class_weights: Tensor | None
+    """(c,) what images of each class count in the term with the labels, 1 on average over the
+    training images; None where all count alike. Set before `setup`; checkpoints do not hold it."""
+
     def __init__(self) -> None:
         super().__init__()
+        self.register_buffer("class_weights", None, persistent=False)
+
+    def compute_cross_entropy(
+        self, logits: Float[Tensor, "n c"], target: Tensor, label_smoothing: float = 0.0
+    ) -> Float[Tensor, ""]:
+        """`torchbake.losses.cross_entropy` with the class weights, if there are any."""
+        return cross_entropy(logits, target, label_smoothing, self.class_weights)
 
     def setup(self, task: Task) -> None:
         """Make what is kept between steps; called once, before the optimizer is made."""

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ..batch import Batch
-from ..losses.distillation import cross_entropy, distillation_loss
+from ..losses.distillation import distillation_loss
 from ..models.stages import StageHead, Taps, find_stages
 from ..ranges import NotNegative, Positive, Share
 from .base import Method, Step, Task
@@ -27,6 +27,8 @@ class BYOT(Method):
         stages: the layers whose outputs are the stages, the last included; by default the
             network's.
     """
+
+    weighs_classes = True
 
     def __init__(
         self,
@@ -59,13 +61,13 @@ class BYOT(Method):
         hard, soft, distance = [], [], []
         for head, stage in zip(self.heads, stages, strict=True):
             output = head(stage)
-            hard.append(cross_entropy(output.logits, batch.labels))
+            hard.append(self.compute_cross_entropy(output.logits, batch.labels))
             divergence = distillation_loss(output.logits, targets, self.temperature)
             soft.append(divergence / self.temperature**2)
             gap = output.features.float() - features.detach().float()
             distance.append(gap.square().sum(dim=1).mean())
         terms = {
-            "cross_entropy": cross_entropy(logits, batch.labels),
+            "cross_entropy": self.compute_cross_entropy(logits, batch.labels),
             "heads_cross_entropy": (1 - self.alpha) * torch.stack(hard).sum(),
             "distillation": self.alpha * torch.stack(soft).sum(),
             "features": self.weight * torch.stack(distance).sum(),

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ..batch import Batch
-from ..losses.distillation import cross_entropy, distillation_loss
+from ..losses.distillation import distillation_loss
 from ..ranges import NotNegative, Positive
 from .base import Method, Step
 
@@ -25,6 +25,7 @@ class CSKD(Method):
     """
 
     partners = 1
+    weighs_classes = True
 
     def __init__(
         self, temperature: Positive = 4.0, weight: NotNegative = 1.0, symmetric: bool = False
@@ -51,7 +52,7 @@ class CSKD(Method):
             # An image that found no classmate, in a class of odd size, is taught what it knows.
             own = logits[: len(teachers)]
             targets = torch.where(taught[:, None], teachers, own).float() / self.temperature
-        hard = cross_entropy(logits, labels)
+        hard = self.compute_cross_entropy(logits, labels)
         soft = distillation_loss(logits[: len(teachers)], targets.softmax(dim=1), self.temperature)
         terms = {"cross_entropy": hard, "distillation": self.weight * soft}
         return Step(hard + terms["distillation"], logits, terms, labels)

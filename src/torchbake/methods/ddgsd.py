@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ..batch import Batch
-from ..losses.distillation import cross_entropy, distillation_loss
+from ..losses.distillation import distillation_loss
 from ..ranges import NotNegative, Positive
 from .base import Method, Step
 
@@ -23,6 +23,7 @@ class DDGSD(Method):
     """
 
     views = 2
+    weighs_classes = True
 
     def __init__(
         self,
@@ -44,7 +45,9 @@ class DDGSD(Method):
         # The mean over both views is half of the sum of theirs.
         soft = 2 * distillation_loss(logits, swapped, self.temperature)
         one, other = (half.float().mean(dim=0) for half in features.chunk(2))
-        hard = cross_entropy(first, batch.labels) + cross_entropy(second, batch.labels)
+        hard = self.compute_cross_entropy(first, batch.labels) + self.compute_cross_entropy(
+            second, batch.labels
+        )
         terms = {
             "cross_entropy": hard,
             "distillation": self.weight * soft,

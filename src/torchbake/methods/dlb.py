@@ -5,7 +5,7 @@ from torch import nn
 
 from .._shapes import Float, Int, Tensor
 from ..batch import Batch
-from ..losses.distillation import cross_entropy, distillation_loss
+from ..losses.distillation import distillation_loss
 from ..ranges import NotNegative, Positive
 from .base import Method, Step, Task
 
@@ -26,6 +26,7 @@ class DLB(Method):
 
     views = 2
     rank_rows = ("last_images", "last_labels", "last_predictions")
+    weighs_classes = True
 
     last_images: Float[Tensor, "n ch h w"]
     last_labels: Int[Tensor, " n"]
@@ -53,12 +54,12 @@ class DLB(Method):
         self._has_last = self._has_last or self._is_set(self.begun)
         if not self._has_last:
             logits = model(now).logits
-            hard = cross_entropy(logits, batch.labels)
+            hard = self.compute_cross_entropy(logits, batch.labels)
             soft = torch.zeros_like(hard)
         else:
             both = model(torch.cat([self.last_images, now])).logits
             logits = both[n:]
-            hard = cross_entropy(both, torch.cat([self.last_labels, batch.labels]))
+            hard = self.compute_cross_entropy(both, torch.cat([self.last_labels, batch.labels]))
             # The loss keeps its target until the backward pass.
             soft = distillation_loss(both[:n], self.last_predictions.clone(), self.temperature)
         # In place: what a recorded CUDA graph returns is not there any more at the next step.

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ..batch import Batch
-from ..losses.distillation import cross_entropy, distillation_loss
+from ..losses.distillation import distillation_loss
 from ..ranges import AtLeastTwo, NotNegative
 from .base import Method, Step, Task
 
@@ -21,6 +21,8 @@ class DML(Method):
         weight: λ ≥ 0; 1 in the paper.
     """
 
+    weighs_classes = True
+
     def __init__(self, networks: AtLeastTwo = 2, weight: NotNegative = 1.0) -> None:
         super().__init__()
         self.networks = networks
@@ -32,8 +34,8 @@ class DML(Method):
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         logits = [network(batch.images).logits for network in (model, *self.peers)]
         own, others = (
-            cross_entropy(logits[0], batch.labels),
-            torch.stack([cross_entropy(z, batch.labels) for z in logits[1:]]).sum(),
+            self.compute_cross_entropy(logits[0], batch.labels),
+            torch.stack([self.compute_cross_entropy(z, batch.labels) for z in logits[1:]]).sum(),
         )
         with torch.no_grad():
             predictions = [z.float().softmax(dim=1) for z in logits]

@@ -6,7 +6,7 @@ from torch import nn
 from .._shapes import Float, Tensor
 from ..batch import Batch
 from ..errors import UserError
-from ..losses.distillation import cross_entropy, distillation_loss
+from ..losses.distillation import distillation_loss
 from ..ranges import Positive, Share
 from .base import Method, Step, Task
 
@@ -20,6 +20,8 @@ class KD(Method):
             open.
         alpha: α in [0, 1].
     """
+
+    weighs_classes = True
 
     def __init__(
         self, teacher: str | None = None, temperature: Positive = 4.0, alpha: Share = 0.9
@@ -42,7 +44,7 @@ class KD(Method):
         logits = model(batch.images).logits
         soft = distillation_loss(logits, self.compute_targets(batch), self.temperature)
         terms = {
-            "cross_entropy": (1 - self.alpha) * cross_entropy(logits, batch.labels),
+            "cross_entropy": (1 - self.alpha) * self.compute_cross_entropy(logits, batch.labels),
             "distillation": self.alpha * soft,
         }
         return Step(terms["cross_entropy"] + terms["distillation"], logits, terms)

@@ -8,7 +8,7 @@ from torch import nn
 from .._shapes import Float, Int, Tensor
 from ..batch import Batch
 from ..ensembling.precision import disable_autocast
-from ..losses.distillation import cross_entropy, distillation_loss
+from ..losses.distillation import distillation_loss
 from ..ranges import AtLeastTwo, NotNegative, Positive
 from .base import Method, Step, Task
 
@@ -30,6 +30,8 @@ class KDCL(Method):
         weight: λ ≥ 0; 1 in the paper.
     """
 
+    weighs_classes = True
+
     def __init__(
         self,
         networks: AtLeastTwo = 2,
@@ -50,7 +52,7 @@ class KDCL(Method):
         views = batch.images.chunk(self.views)
         networks = (model, *self.peers)
         logits = [net(view).logits for net, view in zip(networks, views, strict=True)]
-        hard = [cross_entropy(z, batch.labels) for z in logits]
+        hard = [self.compute_cross_entropy(z, batch.labels) for z in logits]
         with torch.no_grad(), disable_autocast(logits[0].device.type):
             stacked = torch.stack(logits).float()
             teacher = _ENSEMBLES[self.ensemble](stacked, batch.labels)

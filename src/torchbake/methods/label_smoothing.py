@@ -3,7 +3,6 @@
 from torch import nn
 
 from ..batch import Batch
-from ..losses.distillation import cross_entropy
 from ..ranges import Share
 from .base import Method, Step
 
@@ -16,6 +15,7 @@ class LabelSmoothing(Method):
     """
 
     mixes = True
+    weighs_classes = True
 
     def __init__(self, smoothing: Share = 0.1) -> None:
         super().__init__()
@@ -23,5 +23,5 @@ class LabelSmoothing(Method):
 
     def forward(self, model: nn.Module, batch: Batch) -> Step:
         _, logits = model(batch.images)
-        loss = cross_entropy(logits, batch.targets, self.smoothing)
+        loss = self.compute_cross_entropy(logits, batch.targets, self.smoothing)
         return Step(loss, logits, {"cross_entropy": loss})

@@ -3,7 +3,6 @@
 from torch import nn
 
 from ..batch import Batch
-from ..losses.distillation import cross_entropy
 from ..ranges import NotNegative
 from .base import Method, Step
 
@@ -16,6 +15,7 @@ class MaxEntropy(Method):
     """
 
     mixes = True
+    weighs_classes = True
 
     def __init__(self, weight: NotNegative = 0.1) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class MaxEntropy(Method):
         log_p = logits.float().log_softmax(dim=1)
         confidence = (log_p.exp() * log_p).sum(dim=1).mean()
         terms = {
-            "cross_entropy": cross_entropy(logits, batch.targets),
+            "cross_entropy": self.compute_cross_entropy(logits, batch.targets),
             "confidence": self.weight * confidence,
         }
         return Step(terms["cross_entropy"] + terms["confidence"], logits, terms)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from .._shapes import Float, Int, Tensor
 from ..batch import Batch
-from ..losses.distillation import cross_entropy, distillation_loss
+from ..losses.distillation import distillation_loss
 from ..models.stages import HeadOutput, StageHead, Taps, count_channels, find_stages, pool
 from ..ranges import Positive
 from .base import Method, Step, Task
@@ -37,6 +37,8 @@ class MixSKD(Method):
         stages: the layers whose outputs are the stages, the last included; by default the
             network's.
     """
+
+    weighs_classes = True
 
     def __init__(
         self,
@@ -79,15 +81,15 @@ class MixSKD(Method):
         maps = [(mix(o.maps[:n]), o.maps[n:]) for o in outputs]
         logits = [(mix(o.logits[:n].float()), o.logits[n:]) for o in outputs]
         truth = mix(F.one_hot(batch.labels, final.shape[1]).float())
-        hard = [cross_entropy(o.logits[:n], batch.labels) for o in outputs]
-        hard += [cross_entropy(o.logits[n:], truth) for o in outputs]
+        hard = [self.compute_cross_entropy(o.logits[:n], batch.labels) for o in outputs]
+        hard += [self.compute_cross_entropy(o.logits[n:], truth) for o in outputs]
         teachers = [self.teacher([pair[kind] for pair in maps]) for kind in (0, 1)]
         terms = {
             "cross_entropy": torch.stack(hard).sum(),
             "features": torch.stack([F.mse_loss(a.float(), b.float()) for a, b in maps]).sum(),
             "discriminators": self._discriminate(maps),
             "heads": self._distil([*logits[:-1], *[(b, a) for a, b in logits[:-1]]]),
-            "teacher": torch.stack([cross_entropy(z, truth) for z in teachers]).sum()
+            "teacher": torch.stack([self.compute_cross_entropy(z, truth) for z in teachers]).sum()
             + self._distil([(logits[-1][0], teachers[1]), (logits[-1][1], teachers[0])]),
         }
         return Step(torch.stack(list(terms.values())).sum(), final[:n], terms)

@@ -7,7 +7,7 @@ from .._shapes import Float, Tensor
 from ..batch import Batch
 from ..ensembling.precision import disable_autocast
 from ..errors import UserError
-from ..losses.distillation import cross_entropy, distillation_loss
+from ..losses.distillation import distillation_loss
 from ..models.stages import Taps, count_channels, find_stages, pool
 from ..ranges import AtLeastTwo, Positive
 from .base import Method, Step, Task
@@ -27,6 +27,8 @@ class ONE(Method):
         temperature: T, above zero; 3 in the paper.
         stage: the layer that branches have of their own, by default the last stage.
     """
+
+    weighs_classes = True
 
     def __init__(
         self, branches: AtLeastTwo = 3, temperature: Positive = 3.0, stage: str | None = None
@@ -71,7 +73,7 @@ class ONE(Method):
         with torch.no_grad():
             targets = (ensemble / self.temperature).softmax(dim=1)
         soft = [distillation_loss(z, targets, self.temperature) for z in logits]
-        hard = [cross_entropy(z, batch.labels) for z in (*logits, ensemble)]
+        hard = [self.compute_cross_entropy(z, batch.labels) for z in (*logits, ensemble)]
         terms = {
             "cross_entropy": hard[0],
             "branches_cross_entropy": torch.stack(hard[1:]).sum(),

@@ -26,6 +26,8 @@ class PSKD(Method):
             left is spread evenly over the others. By default all, or as many as fit into 512 MiB.
     """
 
+    weighs_classes = True
+
     past: Float[Tensor, "images k"]  # float16
     classes: Int[Tensor, "images k"]  # int16; none if all are kept
     known: Tensor  # (images,), whether there is a prediction
@@ -54,8 +56,13 @@ class PSKD(Method):
         return Step(loss, logits, {"cross_entropy": loss})
 
     def compute_targets(self, batch: Batch, num_classes: int) -> Float[Tensor, "n c"]:
-        """The distributions towards which the images of the batch are trained now."""
+        """The distributions towards which the images of the batch are trained now.
+
+        With class weights, the label's part of each is multiplied by that of its class.
+        """
         labels = nn.functional.one_hot(batch.labels, num_classes).float()
+        if self.class_weights is not None:
+            labels = labels * self.class_weights
         past = self.past[batch.indices].float()
         if self.partial:
             rest = (1 - past.sum(dim=1, keepdim=True)) / (num_classes - past.shape[1])

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from .._shapes import Float, Tensor
 from ..batch import Batch
-from ..losses.distillation import cross_entropy, distillation_loss
+from ..losses.distillation import distillation_loss
 from ..ranges import Positive, PositiveShare, Share
 from .base import Method, Step
 from .kd import KD
@@ -42,6 +42,8 @@ class TfKDVirtual(Method):
         alpha: α in [0, 1].
     """
 
+    weighs_classes = True
+
     def __init__(
         self, correct: PositiveShare = 0.99, temperature: Positive = 20.0, alpha: Share = 0.1
     ) -> None:
@@ -55,7 +57,7 @@ class TfKDVirtual(Method):
         targets = self.compute_targets(batch.labels, logits.shape[1])
         soft = distillation_loss(logits, targets, self.temperature)
         terms = {
-            "cross_entropy": (1 - self.alpha) * cross_entropy(logits, batch.labels),
+            "cross_entropy": (1 - self.alpha) * self.compute_cross_entropy(logits, batch.labels),
             "distillation": self.alpha * soft,
         }
         return Step(terms["cross_entropy"] + terms["distillation"], logits, terms)

@@ -63,6 +63,12 @@ class DataRecipe(Section):
         images_per_class: number of training images to keep of each class; None keeps all.
         label_noise: fraction of the training labels that are replaced by a random other class.
         label_noise_seed: random seed for the choice of these labels and of their new classes.
+        balance: how classes of unequal size are evened out: `sampling` draws each class equally
+            often, in as many images an epoch; `loss` weighs images by the inverse of their class's
+            size in the term with the labels; `none` does neither.
+        class_weights: what an image of each class counts in the term with the labels, one number a
+            class in the order of the classes, such as `[1, 5]`; they are scaled to a mean of 1
+            over the training images. None counts all alike.
         labels: CSV file of corrected labels and images to leave out, as `torchbake audit` writes
             it, applied last; None uses the data set's labels.
         validation: images on which a temperature is fitted and, with `training.select`, an epoch
@@ -83,12 +89,15 @@ class DataRecipe(Section):
             takes one for each available core, at most 16.
         train_split, test_split: name of the split to train or test on, for folders and Hugging
             Face data sets; None takes the usual names.
-        test_share: fraction of each class that is held out for testing, for folders and tables
-            without a test split; files of equal bytes stay together.
+        test_share: fraction of each class that is held out for testing where there is no test
+            split; images of equal bytes stay together.
         test_share_seed: random seed for the choice of these images.
         class_folders: which folders are the classes, if folders hold folders: the `outermost` or
             the `innermost`; None takes the innermost if no outermost one holds images and their
             names differ.
+        class_pattern: regular expression whose first group is the class in an image's file name,
+            such as `(.+)_[0-9]+`, for folders without class folders; None takes what stands before
+            the number at the end of the name.
         image_column, label_column: column of a table that holds the images or the labels; None
             finds it if there is only one candidate.
     """
@@ -117,6 +126,8 @@ class DataRecipe(Section):
     images_per_class: PositiveInt | None = None
     label_noise: Rate = 0.0
     label_noise_seed: Seed = 0
+    balance: Literal["none", "sampling", "loss"] = "none"
+    class_weights: tuple[Positive, ...] | None = None
     labels: str | None = None
     validation: Holdout = None
     validation_seed: Seed = 0
@@ -132,5 +143,6 @@ class DataRecipe(Section):
     test_share: PositiveRate = 0.2
     test_share_seed: NotNegativeInt = 0
     class_folders: Literal["outermost", "innermost"] | None = None
+    class_pattern: str | None = None
     image_column: str | None = None
     label_column: str | None = None

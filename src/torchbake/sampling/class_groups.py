@@ -9,6 +9,7 @@ from torch.utils.data import Sampler
 
 from .._shapes import Int, Tensor
 from ..randomness import make_generator
+from .balancing import draw_balanced
 from .grouping import draw_order, number_classes
 from .sharding import check_divided_once
 
@@ -28,6 +29,12 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
       that an epoch has `partners + 1` times the images. They are drawn without replacement; only
       a class with fewer others repeats them, each as often as the next. An image without a
       classmate stays alone.
+
+    With `balanced`, each class is drawn equally often, in as many images an epoch as without. It
+    gets as many groups as any other class, or one more, all of them whole but for one at most;
+    which classes get one more is another random choice in each epoch. Within a class, no image is
+    drawn twice before all are drawn, and none meets itself in a group unless the class has fewer
+    images than a group.
 
     Group members are contiguous (a, p, p, a, p, p). Every batch has exactly `batch_size` images,
     except a last one; smaller groups are joined to fill the place of a whole one where they can.
@@ -58,6 +65,7 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         seed: of the order.
         rank, world_size: this process among how many; by default torch.distributed's, or 0 of 1.
         drop_last: leave out the last batch if it is smaller.
+        balanced: draw each class equally often.
 
     Raises:
         ValueError: labels that are not whole numbers in one dimension, settings out of range, or
@@ -76,6 +84,7 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         rank: int | None = None,
         world_size: int | None = None,
         drop_last: bool = False,
+        balanced: bool = False,
     ) -> None:
         distributed = dist.is_available() and dist.is_initialized()
         self._alone_by_default = world_size is None and not distributed
@@ -102,6 +111,7 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         self.rank = rank
         self.world_size = world_size
         self.drop_last = drop_last
+        self.balanced = balanced
         # What the next iteration begins with, where that has been said: (epoch, batches to skip).
         self._next: tuple[int, int] | None = (0, 0)
         self._finished: int | None = None  # an epoch that a loaded state calls complete
@@ -201,11 +211,12 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
     ) -> list[tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]]:
         """`batches(epoch)`, and how often the epoch had each image before, on any rank.
 
-        With `epoch="anchors"` an image comes again as a partner: this number tells its views apart.
+        With `epoch="anchors"` an image comes again as a partner, with `balanced` one of a small
+        class does: this number tells its views apart.
         """
         order = self._order(epoch)
         before = torch.zeros_like(order)
-        if self.kind == "anchors":
+        if self.kind == "anchors" or self.balanced:
             by_image = order.argsort(stable=True)
             counts = torch.bincount(order)
             first = (counts.cumsum(0) - counts).repeat_interleave(counts)
@@ -214,6 +225,8 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
 
     def _order(self, epoch: int) -> Int[Tensor, " images"]:
         generator = make_generator("batches", self.seed, epoch)
+        if self.balanced:
+            return draw_balanced(self._classes, self._total, self.partners, generator)
         return draw_order(self._classes, self.partners, self.kind, generator)
 
     def _cut(self, order: Int[Tensor, " images"]) -> list[Int[Tensor, " batch"]]:

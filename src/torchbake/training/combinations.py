@@ -32,6 +32,17 @@ def check_combinations(recipe: Recipe, method: "Method") -> None:
                 f"data.{key}: method '{recipe.method['name']}' cannot train on mixed images; "
                 f"{able} can"
             )
+    if data.class_weights is not None and data.balance != "none":
+        raise UserError("data.class_weights: give either this or data.balance")
+    for key, given in (
+        ("class_weights", data.class_weights is not None),
+        ("balance", data.balance == "loss"),
+    ):
+        if given and not method.weighs_classes:
+            raise UserError(
+                f"data.{key}: method '{recipe.method['name']}' does not weigh classes "
+                "(weighs_classes); data.balance: sampling works with every method"
+            )
     for key in ("warmup_steps", "warmup"):
         if schedule.name == "one-cycle" and getattr(schedule, key):
             raise UserError(f"schedule.{key}: must be 0 for one-cycle, which rises by itself")

@@ -5,7 +5,7 @@ from torch import nn
 
 from ..calibration import fit_temperature
 from ..data.sources.base import Split
-from ..evaluation import LabelledLogits, measure, measure_scaled
+from ..evaluation import LabelledLogits, measure, measure_by_class, measure_scaled
 from .memory import collect_within_memory
 from .network import PRECISIONS
 from .setup import Setup
@@ -35,14 +35,15 @@ def evaluate_networks(setup: Setup) -> dict[str, float]:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
         tested = _collect(setup, model, source.test)
-        measured = measure(tested)
+        measured = measure(tested) | measure_by_class(tested)
         if source.validation is None:
             measured |= measure_scaled(tested)
         else:
             held_out = _collect(setup, model, source.validation)
             temperature = fit_temperature(held_out.logits, held_out.labels)
             measured |= measure_scaled(tested, temperature) | {"temperature": temperature}
-            measured |= {f"validation_{name}": v for name, v in measure(held_out).items()}
+            own = measure(held_out) | measure_by_class(held_out)
+            measured |= {f"validation_{name}": value for name, value in own.items()}
         figures |= {prefix + name: value for name, value in measured.items()}
     setup.forwards.take()  # those of evaluation do not count
     return figures

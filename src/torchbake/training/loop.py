@@ -104,7 +104,8 @@ def train(
             run.forget_after(state.step)
             (run.path / FILE).unlink(missing_ok=True)
         log.say(_summarise(setup, state))
-        for fault in describe_class_faults(setup.data.source):
+        balanced = recipe.data.balance != "none" or recipe.data.class_weights is not None
+        for fault in describe_class_faults(setup.data.source, balanced=balanced):
             log.say(f"warning: {fault}")
         if before is not None:
             _tell_longer(setup, before, state, log)

@@ -10,7 +10,7 @@ from rich.console import Console
 from .._shapes import Float, Int, Tensor
 from ..data.loading.open_data import Data, show_opening
 from ..data.loading.open_test import show_opening_test
-from ..evaluation import measure, measure_scaled
+from ..evaluation import measure, measure_by_class, measure_scaled
 from ..models.classifier import Classifier
 from ..recipe import Recipe
 from .distributed import allow_tf32, find_device
@@ -129,7 +129,9 @@ def evaluate_opened(opened: OpenedRun, *, ema: bool = False) -> Evaluation:
         opened.precision,
     )
     temperature = read_temperature(opened.run, ema=ema)
-    figures = measure(collected) | measure_scaled(collected, temperature)
+    figures = (
+        measure(collected) | measure_by_class(collected) | measure_scaled(collected, temperature)
+    )
     if temperature is not None:
         figures["temperature"] = temperature
     return Evaluation(figures, collected.logits.cpu(), collected.labels.cpu())

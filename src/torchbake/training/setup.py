@@ -22,6 +22,7 @@ from ..randomness import derive_seed
 from ..recipe import Recipe
 from ..sampling.class_groups import ClassGroupedBatchSampler
 from .average import WeightAverage
+from .class_weights import choose_class_weights
 from .distributed import Ranks, allow_tf32
 from .finite import Watch
 from .guard import Guard
@@ -162,6 +163,7 @@ def set_up(recipe: Recipe, data: Data, ranks: Ranks, fresh: bool = True) -> Setu
         world_size=ranks.world_size,
         # Batches of one size: a last one of few images would disturb normalisation layers.
         drop_last=True,
+        balanced=recipe.data.balance == "sampling",
     )
     total = training.epochs * len(sampler)
     optimizer = make_optimizer(recipe.optimizer, model, method)
@@ -223,6 +225,7 @@ def _set_up_method(
     with torch.no_grad():
         num_features = model.eval()(torch.zeros(1, *shape, device=ranks.device)).features.shape[1]
     torch.manual_seed(derive_seed("method", recipe.seed))
+    method.class_weights = choose_class_weights(data.source, recipe.data)
     method.setup(
         Task(
             num_classes=len(data.source.classes),

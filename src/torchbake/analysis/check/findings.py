@@ -31,7 +31,9 @@ KINDS = {
         True, "pictures in a format that training does not read", "Convert them to JPEG or PNG."
     ),
     "stray-image": Kind(
-        True, "pictures outside of any class folder", "Move them into the folder of their class."
+        True,
+        "pictures of no class",
+        "Move them into the folder of their class, or name them after it.",
     ),
     "split-name": Kind(
         True,
@@ -116,7 +118,9 @@ KINDS = {
         "file names that differ only in case",
         "Rename them: on macOS and Windows one replaces the other.",
     ),
-    "one-split": Kind(False, "a single split", "Training and testing need one each."),
+    "one-split": Kind(
+        False, "a single split", "Of a training split alone, test images are held out."
+    ),
     "imbalance": Kind(
         False,
         "the largest and the smallest of very unequal classes",

@@ -4,6 +4,7 @@ import os
 import unicodedata
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +13,9 @@ import torch
 from PIL import Image
 
 from ...data.sources.base import USUAL_SPLITS, Split, make_encoded_split, read_nth
-from ...data.sources.listing import EXTENSIONS
+from ...data.sources.files import Files, hold_out_files
+from ...data.sources.folders import find_splits, list_split
+from ...data.sources.listing import EXTENSIONS, Listing, is_hidden
 from ...errors import UserError, shorten
 from .findings import Item
 
@@ -20,13 +23,13 @@ if TYPE_CHECKING:
     from ...recipe import DataRecipe
 
 WHOLE = "all"
-"""What the only split of a folder without splits is called."""
+"""What the only split of a folder is called of which nothing can be held out for testing."""
 
 _UNREAD = {".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", ".jxl", ".svg", ".psd"}
 _UNREAD |= {".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
 
 
-class Listing(NamedTuple):
+class Folder(NamedTuple):
     """The images of a folder by split, the names of its classes, and what else was found."""
 
     splits: dict[str, Split]
@@ -35,39 +38,45 @@ class Listing(NamedTuple):
     found: list[tuple[str, Item]]
 
 
-def list_folder(root: Path, recipe: "DataRecipe") -> Listing:
-    """All images of the class folders in a folder's splits, or in the folder itself.
+def list_folder(root: Path, recipe: "DataRecipe") -> Folder:
+    """All images of a folder, in the classes and splits that training finds there, and the rest.
 
     Unlike `open_source`, it goes on where training would stop: at classes that are missing or
     empty. It takes every usual split that is there, not only one for training and one for testing.
 
     Raises:
-        UserError: there is no such folder, or it has no class folder with an image in it.
+        UserError: there is no such folder, or it has no image of a class.
     """
     if not root.is_dir():
         raise UserError(f"{recipe.name}: there is no folder {root}")
     found: list[tuple[str, Item]] = []
     names = _find_splits(root, recipe, found)
-    owners: dict[str, dict[str, list[str]]] = {}
-    for name in names or [WHOLE]:
-        folder = root / name if names else root
-        owners[name] = _list_split(root, folder, name if names else "", found)
-    classes = sorted({label for own in owners.values() for label in own})
-    for name, own in owners.items():
-        found += [
-            ("empty-class", Item(f"{name}/{label}" if names else label, name, label=label))
-            for label in classes
-            if label in own and not own[label]
-        ]
-    if not any(files for own in owners.values() for files in own.values()):
+    listings: dict[str, Listing] = {}
+    for name in names or [""]:
+        listings[name] = list_split(root / name, recipe)
+        found += _find_others(root, root / name, name, listings[name])
+        empty = {*range(len(listings[name].classes))} - {*listings[name].labels}
+        for label in (listings[name].classes[number] for number in sorted(empty)):
+            item = Item(f"{name}/{label}" if name else label, name, label=label)
+            found.append(("empty-class", item))
+    classes = sorted({label for listing in listings.values() for label in listing.classes})
+    if not any(listing.paths for listing in listings.values()):
         raise UserError(
-            f"{recipe.name}: no images in {root}: expected class folders with images, in the "
-            "folder itself or in split folders such as train and test"
+            f"{recipe.name}: no images of a class in {root}: expected class folders with images, "
+            "in the folder itself or in split folders such as train and test, or images named "
+            "after their class, such as cat_1.jpg"
         )
-    train = next((n for n in owners if n.casefold() in _usual("train")), next(iter(owners)))
-    train = recipe.train_split if recipe.train_split in owners else train
-    splits = {name: _make_split(root, own, classes, recipe) for name, own in owners.items()}
-    return Listing(splits, classes, train, found)
+    numbers = {label: number for number, label in enumerate(classes)}
+    files = {
+        name: Files(own.paths, [numbers[own.classes[label]] for label in own.labels])
+        for name, own in listings.items()
+    }
+    train = next((n for n in files if n.casefold() in _usual("train")), next(iter(files)))
+    train = recipe.train_split if recipe.train_split in files else train
+    if len(files) == 1 and not recipe.test_split and train.casefold() in ("", *_usual("train")):
+        train, files = _hold_out(files[train], train, root, recipe)
+    splits = {name: _make_split(root, own, recipe) for name, own in files.items()}
+    return Folder(splits, classes, train, found)
 
 
 def _usual(kind: str) -> tuple[str, ...]:
@@ -83,59 +92,87 @@ def _find_splits(root: Path, recipe: "DataRecipe", found: list[tuple[str, Item]]
         if name not in present:
             raise UserError(f"{recipe.name}: there is no split folder {root / name}")
     usual = [name for names in USUAL_SPLITS.values() for name in names]
-    splits = [n for n in present if n in given or n.casefold() in usual]
+    shown = [name for name in present if not is_hidden(name)]
+    splits = [n for n in shown if n in given or n.casefold() in usual]
     splits.sort(key=lambda n: usual.index(n.casefold()) if n.casefold() in usual else -1)
     capitals = [name for name in splits if name not in given and name not in usual]
+    if len(splits) < len(shown) and not _has_splits(root, shown, recipe):
+        return []  # classes of which one has the name of a split
     found += [("split-name", Item(name, name)) for name in capitals]
     if len(splits) == 1:
         found.append(("one-split", Item(splits[0], splits[0])))
     if splits:
-        others = [n for n in present if n not in splits and not n.startswith(".")]
-        found += [("unread-folder", Item(name)) for name in others]
+        found += [("unread-folder", Item(name)) for name in shown if name not in splits]
         for path in sorted(root.iterdir()):
             if path.is_file() and _is_picture(path.name):
                 found.append(("stray-image", Item(path.name)))
     return splits
 
 
-def _list_split(
-    root: Path, folder: Path, split: str, found: list[tuple[str, Item]]
-) -> dict[str, list[str]]:
-    """The image files of each class folder; what else is there goes into `found`."""
-    owners: dict[str, list[str]] = {}
+def _has_splits(root: Path, present: list[str], recipe: "DataRecipe") -> bool:
+    """Whether training takes some of these folders for splits, or stops as one is missing."""
+    try:
+        return find_splits(root, present, recipe) is not None
+    except UserError:
+        return True
+
+
+def _hold_out(
+    files: Files, name: str, root: Path, recipe: "DataRecipe"
+) -> tuple[str, dict[str, Files]]:
+    """The only split without the images that are held out of it, and these."""
+    try:
+        train, test = hold_out_files(files, root, recipe)
+    except UserError:  # there is nothing to hold out
+        return name or WHOLE, {name or WHOLE: files}
+    return name or "train", {name or "train": train, "test": test}
+
+
+def _find_others(
+    root: Path, folder: Path, split: str, listing: Listing
+) -> Iterator[tuple[str, Item]]:
+    """What is in a folder of classes beside the images that were listed."""
+    listed = set(listing.paths)
     for path in sorted(folder.iterdir()):
         name = _show(root, path)
         if path.is_dir():
-            if path.name.startswith("."):
-                found.append(("hidden-folder", Item(name, split)))
+            if is_hidden(path.name):
+                yield "hidden-folder", Item(name, split)
             else:
-                owners[path.name] = _list_class(root, path, split, found)
+                yield from _find_in_class(root, folder, path, split, listing.classes, listed)
+        elif str(path) in listed:
+            pass
         elif _is_picture(path.name):
-            found.append(("stray-image", Item(name, split)))
-        elif split:  # files beside class folders of a whole data set are its own business
-            found.append(_classify(root, path, split, ""))
-    return owners
+            yield "stray-image", Item(name, split)
+        elif split:  # files beside class folders of a whole data set are their own business
+            yield _classify(root, path, split, "")
 
 
-def _list_class(root: Path, folder: Path, split: str, found: list[tuple[str, Item]]) -> list[str]:
-    files = []
-    for place, names in _walk(folder):
+def _find_in_class(
+    root: Path, folder: Path, top: Path, split: str, classes: list[str], listed: set[str]
+) -> Iterator[tuple[str, Item]]:
+    for place, names in _walk(top):
+        inside = Path(place).relative_to(folder)
+        label = _find_class(inside, classes)
         seen: dict[str, str] = {}
         # Such as the copies that a notebook keeps.
-        hidden = any(part.startswith(".") for part in Path(place).relative_to(folder).parts)
+        hidden = any(is_hidden(part) for part in inside.parts)
         for name in names:
             path = Path(place, name)
             if _is_picture(name) and hidden:
-                found.append(("hidden-image", Item(_show(root, path), split, label=folder.name)))
-            elif _is_picture(name):
-                files.append(str(path))
-            else:
-                found.append(_classify(root, path, split, folder.name))
+                yield "hidden-image", Item(_show(root, path), split, label=label)
+            elif str(path) not in listed and not _is_picture(name):
+                yield _classify(root, path, split, label)
             first = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
             if first != name:
-                item = Item(_show(root, path), split, label=folder.name, detail=f"as {first}")
-                found.append(("same-name", item))
-    return files
+                yield "same-name", Item(_show(root, path), split, label=label, detail=f"as {first}")
+
+
+def _find_class(inside: Path, classes: list[str]) -> str:
+    """The class whose folder this is or is in; the outermost folder if it is of none."""
+    parts = inside.parts
+    owners = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((name for name in owners if name in classes), parts[0])
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
@@ -185,20 +222,11 @@ def _can_be_opened(path: Path) -> bool:
         return False
 
 
-def _make_split(
-    root: Path, own: dict[str, list[str]], classes: list[str], recipe: "DataRecipe"
-) -> Split:
-    paths = [path for label in classes for path in own.get(label, [])]
-    labels = [n for n, label in enumerate(classes) for _ in own.get(label, [])]
-    images = make_encoded_split(
-        torch.tensor(labels, dtype=torch.long),
-        partial(read_nth, paths),
-        recipe.channels or 3,
-        paths,
-    )
-    return Split(
-        images.labels, images.load, encoded=images.encoded, names=partial(_name_nth, root, paths)
-    )
+def _make_split(root: Path, files: Files, recipe: "DataRecipe") -> Split:
+    paths = files.paths
+    labels = torch.tensor(files.labels, dtype=torch.long)
+    split = make_encoded_split(labels, partial(read_nth, paths), recipe.channels or 3, paths)
+    return replace(split, files=(), names=partial(_name_nth, root, paths))
 
 
 def _name_nth(root: Path, paths: list[str], index: int) -> str:

@@ -16,6 +16,8 @@ from ...training.run_folder import FREE_KEYS, RunFolder, flatten_recipe
 from .seeds import Record, average, average_if_known, compare_pairs
 
 FIGURES = ("top1", "nll", "ece")
+BY_CLASS = ("balanced_accuracy", "macro_f1")
+"""Runs of earlier versions have none of them."""
 SCALED = ("nll_scaled", "ece_scaled")
 """After temperature scaling; runs of earlier versions have none of them."""
 _QUESTION = ("data.name", "data.classes", "data.test_split", "training.report")
@@ -31,7 +33,7 @@ class Row(NamedTuple):
         difference: of top-1 from the baseline's, over the seeds of both, and the p-value of a
             paired t-test; None for the baseline itself and for fewer than two seeds.
         unequal: whether it has seen another number of images than the baseline.
-        nll_scaled, ece_scaled: None where a run has none.
+        nll_scaled, ece_scaled, balanced_accuracy, macro_f1: None where a run has none.
         scaled_by: how the temperatures were fitted, on the `validation` images or by cross-fitting
             on two `halves` of the test images; or both, for different seeds.
         selected: whether its evaluations were chosen on validation images.
@@ -54,6 +56,8 @@ class Row(NamedTuple):
     ece_scaled: tuple[float, float] | None = None
     scaled_by: tuple[str, ...] = ()
     selected: bool = False
+    balanced_accuracy: tuple[float, float] | None = None
+    macro_f1: tuple[float, float] | None = None
 
     @property
     def shown_error(self) -> float:
@@ -152,6 +156,7 @@ def read_runs(folders: list[RunFolder], variants: list[str] | None = None) -> li
 def _pick_figures(figures: Record, prefix: str) -> Record:
     """The figures of a network, and how those after scaling were fitted."""
     own = {name: figures[prefix + name] for name in FIGURES}
+    own |= {name: figures[prefix + name] for name in BY_CLASS if prefix + name in figures}
     if all(prefix + name in figures for name in SCALED):
         own |= {name: figures[prefix + name] for name in SCALED}
         own["scaled_by"] = "validation" if f"{prefix}temperature" in figures else "halves"
@@ -235,6 +240,8 @@ def compare_runs(records: list[Record], baseline: str | None, *, unequal: bool) 
                 ece_scaled=average_if_known(own, "ece_scaled"),
                 scaled_by=tuple(sorted({r["scaled_by"] for r in own if "scaled_by" in r})),
                 selected=any(record.get("selected") for record in own),
+                balanced_accuracy=average_if_known(own, "balanced_accuracy"),
+                macro_f1=average_if_known(own, "macro_f1"),
             )
         )
     return sorted(rows, key=lambda row: -row.top1[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...training.files import write_text
-from .figures import Row
+from .figures import BY_CLASS, FIGURES, SCALED, Row
 from .seeds import Record
 
 MARK = "‡"
@@ -24,9 +24,11 @@ SCALINGS = {
 def format_comparison(rows: list[Row], report: str) -> str:
     """The table, and what is to be known about it."""
     scaled = any(row.scaled_by for row in rows)
+    unbalanced = any(_is_unbalanced(row) for row in rows)
     head = [
         ("method", "---"),
         (title_top1(report), "--:"),
+        *[("balanced accuracy %", "--:")] * unbalanced,
         ("over baseline (p)", "--:"),
         ("NLL", "--:"),
         ("ECE %", "--:"),
@@ -43,6 +45,7 @@ def format_comparison(rows: list[Row], report: str) -> str:
         cells = [
             format_variant(row),
             format_spread(row.top1, 2),
+            *[format_spread(row.balanced_accuracy, 2)] * unbalanced,
             format_gain(row),
             format_spread(row.nll, 3),
             format_spread(row.ece, 1),
@@ -55,6 +58,11 @@ def format_comparison(rows: list[Row], report: str) -> str:
         ]
         lines.append("|".join(["", *(f" {cell} " for cell in cells), ""]))
     return "\n".join([*lines, "", " ".join(list_remarks(rows, report))])
+
+
+def _is_unbalanced(row: Row) -> bool:
+    """Whether classes differ so much in size or accuracy that balanced accuracy tells more."""
+    return row.balanced_accuracy is not None and abs(row.balanced_accuracy[0] - row.top1[0]) >= 1
 
 
 def title_top1(report: str) -> str:
@@ -139,11 +147,14 @@ def write_comparison(
     return paths
 
 
+_SPREADS = {*FIGURES, *SCALED, *BY_CLASS, "seconds"}
+
+
 def flatten_row(row: Row) -> dict[str, Any]:
     """A row with one value a column."""
     flat: dict[str, Any] = {}
     for name, value in row._asdict().items():
-        if name in ("top1", "nll", "ece", "seconds", "nll_scaled", "ece_scaled"):
+        if name in _SPREADS:
             mean, error = value or (None, None)
             flat |= {name: mean, f"{name}_standard_error": error}
         elif name == "scaled_by":

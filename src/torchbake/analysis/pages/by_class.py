@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..._shapes import Float, Int, Tensor
-from ..classes import count_confusion_matrix, measure_classes, summarise_classes
+from ...evaluation import average_classes, count_classes
+from ..classes import count_confusion_matrix, measure_classes
 from .diagnosis import predict
 
 
@@ -26,7 +27,7 @@ def describe_classes(
     position = {number: place for place, number in enumerate(shown)}
     return {
         "by_class": figures,
-        "class_means": summarise_classes(figures),
+        "class_means": average_classes(count_classes(predicted, labels, len(classes))),
         "confusion_matrix": {
             "classes": [classes[number] for number in shown],
             "cells": [

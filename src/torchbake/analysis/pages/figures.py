@@ -44,11 +44,21 @@ def list_figures(run: RunFolder, records: list[Record]) -> list[tuple[str, str]]
     return figures
 
 
+def _list_class_means(record: Record) -> list[tuple[str, str]]:
+    if "balanced_accuracy" not in record:  # recorded by an earlier version
+        return []
+    return [
+        ("Test balanced accuracy, the mean recall", f"{record['balanced_accuracy']:.2f}%"),
+        ("Test macro-F1, the mean F1", f"{record['macro_f1']:.2f}%"),
+    ]
+
+
 def _list_evaluation(record: Record, which: str) -> list[tuple[str, str]]:
     """The figures of one evaluation."""
     figures = [
         (f"Test top-1, {which}", f"{record['top1']:.2f}%"),
         ("Test top-5", f"{record['top5']:.2f}%"),
+        *_list_class_means(record),
         ("Test NLL", f"{record['nll']:.4f} nats"),
         ("Test ECE, 15 bins", f"{record['ece']:.2f}%"),
     ]

@@ -76,6 +76,7 @@ def draw_batch(opened: OpenedRun, size: int) -> Int[Tensor, " n"]:
         seed=opened.recipe.seed,
         rank=0,
         world_size=1,
+        balanced=opened.recipe.data.balance == "sampling",
     )
     return sampler.batches(0)[0]
 

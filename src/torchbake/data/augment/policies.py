@@ -1,16 +1,16 @@
 """Rotation, TrivialAugment, RandAugment and random erasing, by torchvision.
 
-Each image by its own random numbers: torchvision draws from torch's generator, which is seeded for
-each image from its view, and left as it was.
+Each image by its own random numbers: a generator is seeded for each image from its view, and that
+of torch is left as it was.
 """
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 
 from ..._shapes import Float, Int, Tensor, UInt8
 from ...recipe import DataRecipe
+from .operations import apply_operations, draw_operations, make_policy
 from .views import Views
 
 Transform = Callable[[Tensor], Tensor]
@@ -23,7 +23,7 @@ def apply_policy(
 
     What comes in from beyond the border is black. TrivialAugment (Müller and Hutter, arXiv
     2103.10158, its wide space) applies one operation of a random strength, RandAugment (Cubuk et
-    al., 1909.13719) some of one strength.
+    al., 1909.13719) some of one strength. Images that drew the same operation are changed together.
 
     Args:
         views: of the images, a row each.
@@ -41,12 +41,13 @@ def apply_policy(
         pixels = torch.stack(turned)
     if recipe.auto_augment == "none":
         return pixels
-    settings = (recipe.rand_augment_operations, recipe.rand_augment_magnitude)
-    transform = _make_policy(recipe.auto_augment, *settings)
-    seeds = _draw_seeds(views, "policy").tolist()
-    return torch.stack(
-        [_run_seeded(transform, image, seed) for image, seed in zip(pixels, seeds, strict=True)]
+    policy = make_policy(
+        recipe.auto_augment, recipe.rand_augment_operations, recipe.rand_augment_magnitude
     )
+    seeds = _draw_seeds(views, "policy").tolist()
+    for operations in draw_operations(policy, seeds, *pixels.shape[2:]):
+        pixels = apply_operations(policy, operations, pixels)
+    return pixels
 
 
 def erase(
@@ -65,15 +66,6 @@ def erase(
     for row in chosen.nonzero()[:, 0].tolist():
         images[row] = _run_seeded(transform, images[row], seeds[row])
     return images
-
-
-@cache
-def _make_policy(name: str, operations: int, magnitude: int) -> Transform:
-    from torchvision.transforms import v2
-
-    if name == "trivial":
-        return v2.TrivialAugmentWide()
-    return v2.RandAugment(num_ops=operations, magnitude=magnitude)
 
 
 def _draw_seeds(views: Views, purpose: str) -> Int[Tensor, " n"]:

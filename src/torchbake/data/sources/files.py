@@ -11,7 +11,7 @@ import torch
 
 from ...errors import UserError
 from .base import Source, Split, make_encoded_split, read_nth, takes_split
-from .holding_out import hold_out
+from .holding_out import describe_held_out, group_files, hold_out
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -59,15 +59,8 @@ def make_source(
         )
     train, test = splits.train, splits.test
     if test is None:
-        names = [_name(root, path) for path in train.paths]
-        numbers = hold_out(
-            train.labels, train.paths, names, recipe.test_share, recipe.test_share_seed
-        )
-        train, test = (_take(train, part.tolist()) for part in numbers)
-        found += (
-            f"; {len(test.paths):,} images, {100 * recipe.test_share:g} % of each class, held out "
-            "for testing (data.test_share)"
-        )
+        train, test = hold_out_files(train, root, recipe)
+        found += describe_held_out(len(test.paths), recipe.test_share)
     return Source(
         _make_split(train, root, recipe),
         _make_split(test, root, recipe),
@@ -77,6 +70,16 @@ def make_source(
         notes,
         found,
     )
+
+
+def hold_out_files(files: Files, root: Path, recipe: "DataRecipe") -> tuple[Files, Files]:
+    """The files to train on, and those held out for testing (see `hold_out`)."""
+    names = [_name(root, path) for path in files.paths]
+    numbers = hold_out(
+        files.labels, group_files(files.paths), names, recipe.test_share, recipe.test_share_seed
+    )
+    train, test = (_take(files, part.tolist()) for part in numbers)
+    return train, test
 
 
 def _take(files: Files, numbers: Sequence[int]) -> Files:

@@ -35,12 +35,14 @@ class Listing:
         classes: the names of the class folders, sorted.
         paths, labels: of the images, class by class, folder by folder, sorted.
         skipped: how many files and folders were left out, by kind: an ending or one of the above.
+        example: a file's name and its class, such as `cat_1.jpg is cat`, where names tell them.
     """
 
     classes: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    example: str = ""
 
     @property
     def files(self) -> Files:
@@ -97,6 +99,20 @@ def list_images(root: Path, innermost: list[str] | None = None) -> Listing:
         listing.classes.append(name)
         listing.paths += paths
         listing.labels += [label] * len(paths)
+    return listing
+
+
+def list_loose(root: Path) -> Listing:
+    """The images that lie in a folder itself, as if of no class."""
+    listing = Listing()
+    for entry in _scan(str(root), listing):
+        if _is_dir(entry):
+            continue
+        if _is_image(entry) and not _is_special(entry):
+            listing.paths.append(entry.path)
+        else:
+            listing.skipped[_get_kind(entry)] += 1
+    listing.paths.sort()
     return listing
 
 
@@ -169,12 +185,17 @@ def _scan(folder: str, listing: Listing) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                if is_hidden(entry.name):
                     listing.skipped[HIDDEN] += 1
                 else:
                     yield entry
     except OSError as error:
         raise UserError(f"{shorten(folder, 200)}: cannot be read: {error.strerror}") from None
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is passed over."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:

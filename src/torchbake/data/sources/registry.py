@@ -121,9 +121,9 @@ SOURCES = {
     ),
     "imagefolder": _Kind(
         "folders:open_image_folder",
-        "a folder for each class, in train/ and test/ or not",
+        "a folder for each class, or files named after it; splits or not",
         "PATH",
-        (*_SPLITS, *_SHARE, "class_folders"),
+        (*_SPLITS, *_SHARE, "class_folders", "class_pattern"),
     ),
     "table": _Kind(
         "listed:open_listing",
@@ -135,12 +135,12 @@ SOURCES = {
         "tables:open_parquet",
         "Parquet files named after their split",
         "GLOB",
-        (*_SPLITS, *_COLUMNS),
+        (*_SPLITS, *_COLUMNS, *_SHARE),
     ),
     "hf": _Kind(
         "tables:open_hub",
         "a data set of the Hugging Face hub, or its folder",
         "NAME",
-        (*_SPLITS, *_COLUMNS),
+        (*_SPLITS, *_COLUMNS, *_SHARE),
     ),
 }

@@ -61,7 +61,7 @@ def _keep_classes(source: Source, names: Sequence[str]) -> Source:
     def kept(split: Split) -> Split:
         labels = numbers[split.labels]
         indices = (labels >= 0).nonzero()[:, 0]
-        return replace(_choose(split, indices), labels=labels[indices])
+        return replace(choose_images(split, indices), labels=labels[indices])
 
     validation = None if source.validation is None else kept(source.validation)
     return replace(
@@ -85,7 +85,7 @@ def _keep_first(source: Source, count: int) -> Split:
         )
     order = torch.randperm(len(labels), generator=make_generator("images_per_class"))
     members = [order[labels[order] == number][:count] for number in range(len(sizes))]
-    return _choose(source.train, torch.cat(members).sort().values)
+    return choose_images(source.train, torch.cat(members).sort().values)
 
 
 def _add_noise(split: Split, num_classes: int, share: float, seed: int) -> Split:
@@ -102,7 +102,7 @@ def _apply_labels(source: Source, path: Path) -> Split:
     """The training images with the labels of a file, without those that it leaves out."""
     labels, kept = correct_labels(source, read_labels(path), path)
     train = replace(source.train, labels=labels)
-    return train if len(kept) == len(train) else replace(_choose(train, kept), numbers=kept)
+    return train if len(kept) == len(train) else replace(choose_images(train, kept), numbers=kept)
 
 
 def draw_held_out(labels: Int[Tensor, " n"], share: float, seed: int) -> Bool[Tensor, " n"]:
@@ -145,7 +145,7 @@ def _hold_out(
 
     def take(chosen: Bool[Tensor, " n"]) -> Split:
         indices = chosen.nonzero()[:, 0]
-        return replace(_choose(train, indices), numbers=numbers[indices])
+        return replace(choose_images(train, indices), numbers=numbers[indices])
 
     validation, rest = take(out), take(~out)
     present = [split.labels.bincount(minlength=len(source.classes)) > 0 for split in (train, rest)]
@@ -162,10 +162,11 @@ def _hold_out(
 def keep_images(split: Split, indices: Int[Tensor, " k"]) -> Split:
     """These images of a split, which keep the numbers that they had in the data set."""
     numbers = torch.arange(len(split)) if split.numbers is None else split.numbers
-    return replace(_choose(split, indices), numbers=numbers[indices])
+    return replace(choose_images(split, indices), numbers=numbers[indices])
 
 
-def _choose(split: Split, indices: Int[Tensor, " k"]) -> Split:
+def choose_images(split: Split, indices: Int[Tensor, " k"]) -> Split:
+    """These images of a split."""
     pixels = None if split.pixels is None else split.pixels[indices]
     chosen = hashlib.sha256(indices.numpy().tobytes()).hexdigest()
     return Split(

@@ -13,14 +13,18 @@ from ...errors import ImageError, UserError, shorten
 from .base import (
     USUAL_SPLITS,
     Encoded,
+    Names,
     Source,
     Split,
     make_encoded_split,
     note_other_splits,
+    pick_split,
     pick_splits,
     read_file,
+    takes_split,
 )
 from .columns import check_parquet, label_classes
+from .holding_out import describe_held_out, hold_out_images
 
 if TYPE_CHECKING:
     from ...recipe import DataRecipe
@@ -61,8 +65,8 @@ def _open_tables(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] 
     for path in [path for paths in (files or {}).values() for path in paths]:
         check_parquet(path)
     tables = _load_tables(loader, recipe.name, files)
-    names = pick_splits(recipe, list(tables))
-    used = [(name, tables[name]) for name in names[:3] if name is not None]
+    names = _choose_splits(recipe, list(tables))
+    used = [(name, tables[name]) for name in names[:3] if name]
     train = tables[names.train]
     image = _find_column(train, recipe.image_column, "image", datasets.Image, recipe.name)
     label = _find_column(train, recipe.label_column, "label", datasets.ClassLabel, recipe.name)
@@ -74,9 +78,13 @@ def _open_tables(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] 
             )
     known = label_classes(used, label, recipe.name)
     roots = _list_roots(loader, files)
-    train_split, test_split, *others = [
-        _read_split(table, image, label, known.values, roots, recipe) for _, table in used
-    ]
+    splits = [_read_split(table, image, label, known.values, roots, recipe) for _, table in used]
+    found = f"images in column '{image}', labels in '{label}'"
+    if not names.test:
+        splits = [*hold_out_images(splits[0], recipe)]
+        found += f"; a single split '{names.train}'"
+        found += describe_held_out(len(splits[1]), recipe.test_share)
+    train_split, test_split, *others = splits
     notes = [*note_other_splits(recipe, names, list(tables)), *known.notes]
     return Source(
         train_split,
@@ -85,7 +93,26 @@ def _open_tables(loader: str, recipe: "DataRecipe", files: dict[str, list[str]] 
         others[0] if others else None,
         names.stands_in,
         tuple(notes),
+        found,
     )
+
+
+def _choose_splits(recipe: "DataRecipe", present: list[str]) -> Names:
+    """The splits that the recipe uses, without one for testing if there is none.
+
+    A single split is trained on, whatever it is called, unless that is for testing or validation.
+    """
+    others = {name for kind in ("test", "validation") for name in USUAL_SPLITS[kind]}
+    if recipe.test_split is not None or others & {*present}:
+        return pick_splits(recipe, present)
+    if takes_split(recipe):
+        raise UserError(
+            f"data.validation: {recipe.name} has no validation split; expected a fraction of the "
+            "training images, such as 0.1"
+        )
+    if len(present) == 1 and recipe.train_split is None:
+        return Names(present[0], "", None, "")
+    return Names(pick_split("train", recipe.train_split, present, recipe.name), "", None, "")
 
 
 def _load_tables(loader: str, name: str, files: dict[str, list[str]] | None) -> Any:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from ...errors import UserError
 from .base import USUAL_SPLITS, Source, Split
+from .holding_out import ALL
 from .registry import open_source
 from .subsets import apply_subset
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def open_test(recipe: "DataRecipe", classes: Sequence[str], *, own: bool = False) -> Split:
     """The test images of the data set that a recipe names, which need have no training images.
 
-    A folder may also hold the folders of the classes themselves. Classes are found by their names:
-    the data set may have them in another order, or only some of them.
+    Of a data set without a test split they are all of its images, unless it is the network's own.
+    Classes are found by their names: the data set may have them in another order, or only some of
+    them.
 
     Args:
         classes: names of the network's classes, whose numbers the labels become.
@@ -71,15 +72,5 @@ def _open_as_both(recipe: "DataRecipe") -> Source:
             return open_source(replace(recipe, train_split=name, test_split=name))
         except UserError:
             continue
-    kind, _, place = recipe.name.partition(":")
-    root = Path(place).expanduser()
-    if kind == "imagefolder" and given is None and root.is_dir():
-        from .folders import find_splits
-        from .listing import list_folders
-
-        present = list_folders(root)
-        if present and find_splits(root, present, recipe) is None:
-            own = root.resolve()
-            here = replace(recipe, name=f"{kind}:{own.parent}", train_split=own.name)
-            return open_source(replace(here, test_split=own.name))
-    return open_source(recipe)  # which says what is wrong
+    # Or all images, where there are no splits; else this says what is wrong.
+    return open_source(replace(recipe, test_share=ALL))
