@@ -10,8 +10,8 @@ from helpers.images import photographs
 from helpers.training_runs import QUIET, same, weights
 from safetensors.torch import save_file
 
+from torchbake._digests import digest_file
 from torchbake.errors import Stopped, UserError
-from torchbake.models.weights import hash_file
 from torchbake.training import loop
 from torchbake.training.loop import train
 from torchbake.training.opened_run import evaluate_run
@@ -57,7 +57,7 @@ def test_a_run_records_its_file_and_adopts_what_the_network_expects(at_hand, tun
     folder, _ = tuned
     start = json.loads((folder / "started-from.json").read_text())
     assert start["path"] == str(at_hand[1])
-    assert start["sha256"] == hash_file(at_hand[1])
+    assert start["sha256"] == digest_file(at_hand[1])
     assert list(start["new"]) == ["classifier.weight", "classifier.bias"]
     config = timm.get_pretrained_cfg(NAME)
     recorded = make_recipe(yaml.safe_load((folder / "recipe.yaml").read_text())).data

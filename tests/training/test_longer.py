@@ -80,4 +80,4 @@ def test_all_checkpoints_are_kept_if_asked_for(finished, tmp_path):
     folder = tmp_path / "run"
     train(recipe(*settings, ("training.keep", "all")), folder, console=QUIET)
     names = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    assert names == ["last.pt", *(f"step-{step}.pt" for step in range(1, 9))]
+    assert names == [f"step-{step}" for step in range(1, 9)]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -16,17 +17,20 @@ from ..data.loading.open_data import show_opening
 from ..errors import Stopped, UserError
 from ..recipe import Recipe
 from .callbacks import Callback, Progress
+from .checkpoint import list_checkpoints
 from .distributed import Ranks, join_ranks
 from .evaluating import evaluate_networks, list_networks
-from .files import load_checkpoint, save_checkpoint, write_text
+from .files import write_text
 from .interrupt import watch_stop_requests
 from .labels import label_waits
+from .lock import RunLock
 from .log import Log
 from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
 from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
 from .optimizer import compute_lr
 from .results import write_results
+from .resume import find_own_checkpoint, restore
 from .run_folder import RunFolder
 from .selection import Selection
 from .setup import Setup, State, set_up
@@ -57,43 +61,51 @@ def train(
 
     Raises:
         UserError: see `RunFolder.check` and `set_up`; or the loss is not finite.
-        Stopped: SIGINT or SIGTERM; a checkpoint was written first.
+        Stopped: one of `interrupt.SIGNALS`; a checkpoint was written first.
     """
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training
-    with join_ranks(settings.device) as ranks, _explain_memory(recipe, ranks):
+    with (
+        watch_stop_requests(int(os.environ.get("WORLD_SIZE", "1"))) as stop_requests,
+        join_ranks(settings.device) as ranks,
+        _explain_memory(recipe, ranks),
+        RunLock(folder) as lock,
+    ):
         console = console if ranks.first else Console(quiet=True)
         if ranks.first:
             run.check(recipe, resume=resume, overwrite=overwrite)
+            if folder.is_dir():
+                lock.take()
         # Nothing is replaced or made before all that the recipe names is there.
         given, goes_on = recipe, resume and run.recipe.is_file()
+        fresh = not (goes_on and list_checkpoints(run.checkpoints))
         if goes_on:
             recipe = keep_recorded_input(recipe, run.read_recipe().data)
         else:
             recipe = adopt_network_input(recipe)
         data_recipe = run.own_data(recipe) if resume else recipe.data
-        fresh = overwrite or not run.checkpoint.is_file()
         setup = set_up(recipe, show_opening(data_recipe, console), ranks, fresh)
         before = run.read_recipe() if goes_on and run.grows(recipe) else None
+        found = None
         if ranks.first:
+            lock.take()
+            run.check(given, resume=resume, overwrite=overwrite)  # another may have made it
+            found = find_own_checkpoint(setup, run) if goes_on else None
             run.open(recipe, overwrite=overwrite)
             if setup.weights is not None:
                 write_text(run.start, json.dumps(asdict(setup.weights), indent=1) + "\n")
         if ranks.world_size > 1:
             dist.barrier()
-        state = State()
         selection = Selection(settings, list_networks(setup), keeps_weights=ranks.first)
-        if run.checkpoint.is_file():
-            saved = load_checkpoint(run.checkpoint)
-            state = setup.load_checkpoint(saved)
-            if "selection" in saved:  # older checkpoints have none
-                selection.load_state_dict(saved["selection"])
+        state, notes, save = restore(setup, run, found, selection)
         trackers = open_trackers(recipe, run) if ranks.first else []
         log = Log(run if ranks.first else None, console, setup.total, trackers)
         if ranks.first:
             run.forget_after(state.step)
         log.say(_summarise(setup, state))
+        for line in notes:
+            log.say(line)
         for fault in describe_class_faults(setup.data.source):
             log.say(f"warning: {fault}")
         if before is not None:
@@ -106,8 +118,9 @@ def train(
             log.say(setup.loader.note)
 
         final: dict[str, float] = {}
-        with log.showing(state.step), watch_stop_requests(ranks) as stop_requested:
+        with log.showing(state.step):
             meters = Meters(ranks)
+            stop_requests.begin_training(ranks)
             while state.step < setup.total and not selection.is_exhausted():
                 epoch, number = divmod(state.step, len(setup.sampler))
                 for batch in label_waits(setup.loader.batches(epoch, start=number)):
@@ -119,7 +132,7 @@ def train(
                     log.advance(state.step)
 
                     last = state.step == setup.total
-                    stopping = stop_requested() and not last
+                    stopping = stop_requests.are_agreed() and not last
                     saving = last or stopping or state.step % settings.checkpoint_every == 0
                     epoch_done = number == len(setup.sampler)
                     evaluating = last or (epoch_done and (epoch + 1) % settings.eval_every == 0)
@@ -136,12 +149,7 @@ def train(
                             last, stopping = True, False
                     if saving or last:
                         state.peak_memory = max(state.peak_memory, read_peak_memory(ranks.device))
-                        checkpoint = setup.checkpoint(state)
-                        checkpoint["selection"] = selection.state_dict()
-                        if ranks.first:
-                            save_checkpoint(run.checkpoint, checkpoint)
-                            if settings.keep == "all":
-                                run.keep_checkpoint(state.step)
+                        save(last)
                     if epoch_done or evaluating:
                         done = Progress(
                             state.step,
@@ -156,10 +164,8 @@ def train(
                     if saving or evaluating:
                         meters.restart()  # its time is that of training alone
                     if stopping:
-                        raise Stopped(
-                            f"stopped at step {state.step:,} of {setup.total:,}, checkpoint "
-                            f"written; go on with --resume --out {run.path}"
-                        )
+                        stop_requests.wait_for_all()
+                        raise Stopped(_describe_stop(setup, state, run))
                     if last:
                         break
             final = final or evaluate_networks(setup)
@@ -219,6 +225,13 @@ def _not_finite(what: str, state: State) -> UserError:
     return UserError(
         f"{what} at step {state.step:,}: try a smaller optimizer.lr, optimizer.clip_grad_norm or "
         "schedule.warmup; the last checkpoint is kept"
+    )
+
+
+def _describe_stop(setup: Setup, state: State, run: RunFolder) -> str:
+    return (
+        f"stopped at step {state.step:,} of {setup.total:,}, checkpoint written; go on with "
+        f"--resume --out {run.path}"
     )
 
 

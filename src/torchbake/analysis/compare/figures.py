@@ -12,7 +12,8 @@ from ...errors import UserError
 from ...methods.find import find_method
 from ...recipe import Recipe
 from ...training.results import choose_figures
-from ...training.run_folder import FREE_KEYS, RunFolder, flatten_recipe
+from ...training.resume_keys import FREE_KEYS
+from ...training.run_folder import RunFolder, flatten_recipe
 from .seeds import Record, average, average_if_known, compare_pairs
 
 FIGURES = ("top1", "nll", "ece")
