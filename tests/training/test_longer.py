@@ -70,7 +70,7 @@ def test_only_a_finished_run_and_only_its_length_may_grow(finished, tmp_path):
 
     run = copy(finished, tmp_path / "run")
     refused(longer(("optimizer.lr", "0.2")), "another recipe: optimizer.lr was 0.1, is 0.2$")
-    refused(recipe(("training.epochs", "1")), "training.epochs was 2, is 1;")
+    refused(recipe(("training.epochs", "1")), "training.epochs was 2, is 1$")
     RunFolder(run).result.unlink()
     refused(longer(), "training.epochs was 2, is 4; finish it first, then make it longer$")
 

@@ -99,6 +99,8 @@ def write_checkpoint(folder: Path, state: Any, manifest: Manifest, *, keep_all: 
             part.mkdir(parents=True)
             save_file(tensors, part / TENSORS, {"format": "pt"})
             (part / STATE).write_text(json.dumps(tree, allow_nan=False), encoding="ascii")
+            # safetensors makes a file of its own, for its owner's eyes alone.
+            (part / TENSORS).chmod((part / STATE).stat().st_mode)
             files = {name: _describe(part / name) for name in (TENSORS, STATE)}
             made = manifest.model_copy(update={"files": files}).model_dump()
             sealed = {"sha256": _seal(made), "manifest": made}

@@ -80,7 +80,7 @@ class RunLock:
         _held.add(key)
 
     def release(self) -> None:
-        """Remove the file, and the folder if it was made for it and is empty; give the lock back."""
+        """Remove the file, and the folder if it was made for it alone; give the lock back."""
         if self._descriptor is None:
             return
         self.path.unlink(missing_ok=True)

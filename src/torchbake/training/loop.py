@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from rich.console import Console
 
+from .._trust import consent
 from ..data.class_faults import describe_class_faults
 from ..data.loading.open_data import show_opening
 from ..errors import Stopped, UserError
@@ -29,6 +30,7 @@ from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
 from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
 from .optimizer import compute_lr
+from .recipe_files import list_code
 from .results import write_results
 from .resume import find_own_checkpoint, restore
 from .run_folder import RunFolder
@@ -63,6 +65,7 @@ def train(
         UserError: see `RunFolder.check` and `set_up`; or the loss is not finite.
         Stopped: one of `interrupt.SIGNALS`; a checkpoint was written first.
     """
+    consent(list_code(asdict(recipe)))
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._digests import check_weights
+from .._trust import withhold
 from ..data.sources.labels import read_label_text
 from ..errors import UserError
 from ..recipe import DataRecipe, Recipe
@@ -15,7 +16,7 @@ from .environment import describe_environment
 from .files import explaining_failures, write_text
 from .lock import LOCK
 from .network_input import KEYS
-from .recipe_files import dump_recipe, make_recipe
+from .recipe_files import dump_recipe, list_code, make_recipe
 from .resume_keys import GROWING_KEYS, may_change
 from .run_records import (
     Environment,
@@ -119,6 +120,7 @@ class RunFolder:
         # What is cut off would have its default.
         if not isinstance(training, dict) or "report" not in training:
             raise UserError(f"{self.recipe}: damaged: cut before its end, 'training.report'")
+        withhold(list_code(overlay), self.recipe)
         try:
             return make_recipe(overlay)
         except UserError as error:

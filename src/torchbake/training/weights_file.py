@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from .._digests import check_weights
+from .._trust import withhold
 from .._version import __version__
 from ..data.augment.geometry import choose_crop_share
 from ..data.preprocessing import Preprocessing
@@ -119,6 +120,7 @@ def parse_description(
             f.name: _parse(metadata[f.name]) for f in fields(Preprocessing) if f.name in metadata
         }
         temperature = metadata.get("temperature")
+        withhold([metadata["model"]], path)
         return Description(
             metadata["model"],
             tuple(json.loads(metadata["classes"])),
