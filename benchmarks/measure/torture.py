@@ -14,11 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import torture_config
+from benchmarks.measure import torture_config, torture_files, torture_kills
 from benchmarks.measure.provenance import write_results
 
 PARTS: dict[str, Callable[[int, int, Path], list[dict[str, Any]]]] = {
     "config": torture_config.run,
+    "flips": torture_files.run_flips,
+    "kills": torture_kills.run,
+    "writes": torture_files.run_writes,
 }
 """Each is called with a number of trials, a random seed and an empty folder."""
 

@@ -112,8 +112,9 @@ def write_checkpoint(folder: Path, state: Any, manifest: Manifest, *, keep_all: 
                 path.replace(old)
             part.replace(path)
             flush_folder(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        except BaseException:
+            remove_parts(folder)
+            raise
         _prune(folder, manifest.step, keep_all)
     return path
 
@@ -229,11 +230,9 @@ def _prune(folder: Path, step: int, keep_all: bool) -> None:
     kept = set(valid if keep_all else valid[:KEPT])
     for number in steps:
         if number not in kept:
-            gone = folder / f"step-{number}.tmp"  # its name first: half of one is none
-            (folder / f"step-{number}").replace(gone)
-            shutil.rmtree(gone, ignore_errors=True)
-    for old in folder.glob("*.old.tmp"):
-        shutil.rmtree(old, ignore_errors=True)
+            # Its name first: half of one is none.
+            (folder / f"step-{number}").replace(folder / f"step-{number}.tmp")
+    remove_parts(folder)
 
 
 def _read_step(path: Path) -> int | None:
