@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, shorten
+from .files import explaining_failures
 
 LOCK = ".lock"
 """The name of the file in a run folder, there while the run is at work; a process that was killed
@@ -56,6 +57,12 @@ class RunLock:
         if key in _held:
             raise UserError(f"{self.folder}: this process is writing to it already")
         self._made = not self.folder.exists()
+        with explaining_failures(self.folder):
+            self._take()
+        self._key = key
+        _held.add(key)
+
+    def _take(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         while True:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -74,10 +81,10 @@ class RunLock:
                 break
             os.close(descriptor)  # its holder has just removed it
         holder = {"host": platform.node(), "process": os.getpid(), "since": time.time()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode() + b"\n", 0)
-        self._descriptor, self._key = descriptor, key
-        _held.add(key)
+        with suppress(OSError):  # a full disk: others are not told who it is
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(holder).encode() + b"\n", 0)
+        self._descriptor = descriptor
 
     def release(self) -> None:
         """Remove the file, and the folder if it was made for it alone; give the lock back."""
