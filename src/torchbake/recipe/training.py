@@ -97,8 +97,8 @@ class TrainingRecipe(Section):
         eval_every: number of epochs between evaluations; the end of training is always evaluated.
         log_every: number of steps between records in the log.
         checkpoint_every: number of steps between checkpoints.
-        keep: which checkpoints stay in the run folder: the `last`, or `all` of them, as
-            `checkpoints/step-N.pt`.
+        keep: which checkpoints stay in the run folder, as `checkpoints/step-N`: the `last` two,
+            or `all` of them.
         trackers: experiment trackers that are sent the figures, too: `tensorboard`, `wandb`,
             `mlflow`, `trackio`.
         channels_last: keep images and filters in channels-last order, faster on most devices.

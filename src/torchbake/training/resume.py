@@ -20,7 +20,7 @@ from .selection import Selection
 from .setup import Setup, State
 
 
-class Progress(NamedTuple):
+class Restored(NamedTuple):
     """How far a run has come, and how its checkpoints are written.
 
     Attributes:
@@ -44,7 +44,7 @@ def find_own_checkpoint(setup: Setup, run: RunFolder) -> Found | None:
     return found
 
 
-def restore(setup: Setup, run: RunFolder, found: Found | None, selection: Selection) -> Progress:
+def restore(setup: Setup, run: RunFolder, found: Found | None, selection: Selection) -> Restored:
     """Go on from the checkpoint that the first rank has found; all ranks call this together."""
     ranks, settings = setup.ranks, setup.recipe.training
     describe = _describe(setup)
@@ -72,7 +72,7 @@ def restore(setup: Setup, run: RunFolder, found: Found | None, selection: Select
             manifest: Manifest = describe(state.step, finished)
             write_checkpoint(run.checkpoints, content, manifest, keep_all=settings.keep == "all")
 
-    return Progress(state, notes, save)
+    return Restored(state, notes, save)
 
 
 def _describe(setup: Setup) -> Callable[[int, bool], Manifest]:

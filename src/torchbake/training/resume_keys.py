@@ -11,7 +11,7 @@ FREE_KEYS = {
     "training.keep": "says which checkpoints stay",
     "training.log_every": "says when figures are printed",
     "training.report": "says which evaluation stands for the run in comparisons",
-    "training.tensorboard": "writes the same figures once more",
+    "training.trackers": "sends the same figures elsewhere",
 }
 """What a resumed run may change, with the reason why the result does not depend on it."""
 
@@ -22,12 +22,12 @@ GROWING_KEYS = {
 """What a finished run may have more of when it is resumed."""
 
 BOUND_SECTIONS = {
-    "seed": "batches, augmentation and dropout are functions of it",
-    "data": "the images, their order and how they are augmented",
-    "model": "the weights are those of this network",
-    "method": "the state is that of this method",
-    "optimizer": "the state is that of this optimizer",
-    "schedule": "the learning rate is a function of the step and of the length of the run",
+    "seed": "batches, augmentation and dropout",
+    "data": "which images there are, and how they are augmented",
+    "model": "the network, whose weights the checkpoint holds",
+    "method": "the objective, whose state the checkpoint holds",
+    "optimizer": "how weights are updated; the checkpoint holds its state",
+    "schedule": "the learning rate of each step",
     "training": "what a step computes, and when the run is evaluated",
 }
 """What must stay as it was: all other keys, by their section, with the reason."""
