@@ -7,7 +7,7 @@ FREE_KEYS = {
     "data.workers": "batches do not depend on who decodes them",
     "training.checkpoint_every": "says when checkpoints are written",
     "training.cuda_graphs": "replays the same operations",
-    "training.device": "may differ in the last digits (see below)",
+    "training.device": "may differ in the last digits (see above)",
     "training.keep": "says which checkpoints stay",
     "training.log_every": "says when figures are printed",
     "training.report": "says which evaluation stands for the run in comparisons",
