@@ -1,6 +1,7 @@
 """Runs that start from weights of a file."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 import timm
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from torchbake._digests import digest_file
 from torchbake.errors import Stopped, UserError
 from torchbake.training import loop
+from torchbake.training.interrupt import StopRequests
 from torchbake.training.loop import train
 from torchbake.training.opened_run import evaluate_run
 from torchbake.training.recipe_files import load_recipe, make_recipe
@@ -111,15 +113,11 @@ def test_a_resumed_run_needs_no_file_and_ends_the_same(at_hand, tuned, tmp_path,
     assert weights(run)  # nothing was replaced
 
 
-class stopping_at_once:
-    def __init__(self, ranks):
-        pass
-
-    def __enter__(self):
-        return lambda: True
-
-    def __exit__(self, *error):
-        pass
+@contextmanager
+def stopping_at_once(world_size):
+    requests = StopRequests()
+    requests.received.append(0.0)
+    yield requests
 
 
 def test_parts_learn_at_their_own_rates_or_not_at_all(at_hand, tmp_path):
