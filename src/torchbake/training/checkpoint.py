@@ -93,7 +93,8 @@ def write_checkpoint(folder: Path, state: Any, manifest: Manifest, *, keep_all: 
     tensors = copy_to_host(tensors)
     path = folder / f"step-{manifest.step}"
     part, old = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old.tmp")
-    with explaining_failures(path, "the checkpoints before it are kept"):
+    kept = "the checkpoints before it are kept" if list_checkpoints(folder) else ""
+    with explaining_failures(path, kept):
         try:
             remove_parts(folder)
             part.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +32,9 @@ def explaining_failures(path: Path, kept: str = "") -> Iterator[None]:
             str(path.parent)
         ):
             raise
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        text = str(error).partition("\n")[0]
+        system = re.search(r"I/O error: (.*) \(os error", text)  # as Rust tells it
+        reason = getattr(error, "strerror", None) or (system[1] if system else text)
         raise UserError(f"{path}: cannot be written: {reason}{kept and '; '}{kept}") from None
 
 

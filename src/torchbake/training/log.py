@@ -80,7 +80,7 @@ class Log:
             path = self._files[file]
             # A user's own code may say what is not Unicode.
             with (
-                explaining_failures(path, "the last checkpoint is kept"),
+                explaining_failures(path),
                 path.open("a", encoding="utf-8", errors="backslashreplace") as stream,
             ):
                 stream.write(line + "\n")
