@@ -38,7 +38,7 @@ def test_every_flipped_bit_is_noticed(finished, tmp_path):
     for place in places:
         flipped = bytes([whole[place] ^ (1 << source.randrange(8))])
         run.weights.write_bytes(whole[:place] + flipped + whole[place + 1 :])
-        with pytest.raises(UserError, match=r"model\.safetensors: (damaged|not a file)") as caught:
+        with pytest.raises(UserError, match=r"model\.safetensors: (damaged|not )") as caught:
             torchbake.load(run.path)
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="damaged"):
