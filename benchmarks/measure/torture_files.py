@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -115,6 +116,7 @@ def run_writes(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
     calls, texts = folder / "calls", folder / "text"
     rows = [
         _fail_each_call("checkpoint", lambda: _write_one(calls, 2), calls),
+        _fail_each_call("checkpoint, again", lambda: _write_one(calls, 2), calls, again=True),
         _fail_each_call("text", lambda: _write_text(texts), texts),
     ]
     size = _write_one(folder / "size", 1).joinpath(checkpoints.TENSORS).stat().st_size
@@ -126,14 +128,26 @@ def run_writes(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
     return [*rows, row]
 
 
-def _fail_each_call(what: str, write: Callable[[], Any], folder: Path) -> dict[str, Any]:
+def _fail_each_call(
+    what: str, write: Callable[[], Any], folder: Path, *, again: bool = False
+) -> dict[str, Any]:
+    """A row of one trial for each call; `again`: what is written is there already."""
     row = {"case": f"failing calls: {what}", "trials": 0, "refused": 0, "written": 0, "faults": 0}
     while True:
-        outcome = _try_write(folder, lambda: failing_at(row["trials"]), write)
+        shutil.rmtree(folder, ignore_errors=True)
+        _prepare(folder)
+        if again:
+            write()
+        calls = FailingCalls(row["trials"])
+        row[_try_write(folder, lambda: calls, write)] += 1
         row["trials"] += 1
-        row[outcome] += 1
-        if outcome == "written":
+        if not calls.reached:
             return row
+
+
+def _prepare(folder: Path) -> None:
+    _write_one(folder, 1)
+    _write_text(folder)
 
 
 def _try_write(
@@ -142,8 +156,7 @@ def _try_write(
     """Write over what is there with an obstacle; `faults` if something of it was lost."""
     write = write or (lambda: _write_one(folder, 2))
     if not folder.exists():
-        _write_one(folder, 1)
-        _write_text(folder)
+        _prepare(folder)
     parts = list(folder.glob("*.tmp"))  # which the next write removes, if this one did not
     before = {
         path: path.read_bytes()
@@ -185,25 +198,35 @@ CALLS = (
 """What changes a disk, in the order of nothing: each may fail."""
 
 
-@contextmanager
-def failing_at(number: int) -> Iterator[None]:
-    """Call `number` of `CALLS`, counted together, fails as on a full disk."""
-    made = 0
+class FailingCalls:
+    """Call `number` of `CALLS`, counted together, fails within the block as on a full disk."""
 
-    def wrap(call: Callable[..., Any]) -> Callable[..., Any]:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.made = 0
+        self._patches = ExitStack()
+
+    @property
+    def reached(self) -> bool:
+        """Whether so many calls were made."""
+        return self.made > self.number
+
+    def __enter__(self) -> None:
+        for owner, name in CALLS:
+            call = self._wrap(getattr(owner, name))
+            self._patches.enter_context(mock.patch.object(owner, name, call))
+
+    def __exit__(self, *error: object) -> None:
+        self._patches.close()
+
+    def _wrap(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def calling(*given: Any, **named: Any) -> Any:
-            nonlocal made
-            made += 1
-            if made == number + 1:
+            self.made += 1
+            if self.made == self.number + 1:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return call(*given, **named)
 
         return calling
-
-    with ExitStack() as stack:
-        for owner, name in CALLS:
-            stack.enter_context(mock.patch.object(owner, name, wrap(getattr(owner, name))))
-        yield
 
 
 @contextmanager

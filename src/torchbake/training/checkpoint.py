@@ -114,6 +114,8 @@ def write_checkpoint(folder: Path, state: Any, manifest: Manifest, *, keep_all: 
             part.replace(path)
             flush_folder(folder)
         except BaseException:
+            if old.exists() and not path.exists():
+                old.replace(path)
             remove_parts(folder)
             raise
         _prune(folder, manifest.step, keep_all)
