@@ -8,7 +8,7 @@ import random
 import resource
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -123,7 +123,7 @@ def run_writes(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
     row = {"case": "no file may be larger", "trials": 0, "refused": 0, "written": 0, "faults": 0}
     for limit in [0, 1, *(source.randrange(size + 20_000) for _ in range(count))]:
         row["trials"] += 1
-        outcome = _try_write(folder / "limit", lambda: limiting_files(limit))  # noqa: B023
+        outcome = _try_write(folder / "limit", limiting_files(limit))
         row[outcome] += 1
     return [*rows, row]
 
@@ -139,7 +139,7 @@ def _fail_each_call(
         if again:
             write()
         calls = FailingCalls(row["trials"])
-        row[_try_write(folder, lambda: calls, write)] += 1
+        row[_try_write(folder, calls, write)] += 1
         row["trials"] += 1
         if not calls.reached:
             return row
@@ -151,7 +151,7 @@ def _prepare(folder: Path) -> None:
 
 
 def _try_write(
-    folder: Path, obstacle: Callable[[], Any], write: Callable[[], Any] | None = None
+    folder: Path, obstacle: AbstractContextManager[None], write: Callable[[], Any] | None = None
 ) -> str:
     """Write over what is there with an obstacle; `faults` if something of it was lost."""
     write = write or (lambda: _write_one(folder, 2))
@@ -164,7 +164,7 @@ def _try_write(
         if path.is_file() and not {*path.parents} & {*parts}
     }
     try:
-        with obstacle():
+        with obstacle:
             outcome = try_to(write)
         refused = isinstance(outcome, UserError)
         # Where an old checkpoint could not be removed behind the new one, it is removed later.
