@@ -8,6 +8,7 @@ written under another name, flushed to the disk, and renamed when it is whole.
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -102,12 +103,17 @@ def write_checkpoint(folder: Path, state: Any, manifest: Manifest, *, keep_all: 
             (part / STATE).write_text(json.dumps(tree, allow_nan=False), encoding="ascii")
             # safetensors makes a file of its own, for its owner's eyes alone.
             (part / TENSORS).chmod((part / STATE).stat().st_mode)
-            files = {name: _describe(part / name) for name in (TENSORS, STATE)}
+            with ThreadPoolExecutor(1) as thread:  # checksums, while the disk is waited for
+                described = thread.submit(
+                    lambda: {name: _describe(part / name) for name in (TENSORS, STATE)}
+                )
+                for name in (TENSORS, STATE):
+                    flush(part / name)
+                files = described.result()
             made = manifest.model_copy(update={"files": files}).model_dump()
             sealed = {"sha256": _seal(made), "manifest": made}
             (part / MANIFEST).write_text(json.dumps(sealed, indent=1) + "\n", encoding="ascii")
-            for name in (TENSORS, STATE, MANIFEST):
-                flush(part / name)
+            flush(part / MANIFEST)
             flush_folder(part)
             if path.exists():  # damaged: the run has gone on from one before it
                 path.replace(old)
