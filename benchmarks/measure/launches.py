@@ -70,6 +70,8 @@ STEPS: dict[str, dict[str, str]] = {
     "two parts accumulated": {"training.accumulate": "2"},
     "gradients clipped": {"optimizer.clip_grad_norm": "1"},
     "adamw": {"optimizer": "adamw"},
+    "bad steps left out": {"training.on_nonfinite": "skip"},
+    "bad steps left out, fp16": {"training.on_nonfinite": "skip", "training.precision": "fp16"},
 }
 """Whole steps of the trainer with BAKE, by what is asked for in the recipe."""
 

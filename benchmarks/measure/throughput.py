@@ -50,7 +50,8 @@ def main() -> None:
             for step in range(options.steps):
                 batch = next(batches[method])
                 update(setups[method], batch, 0.01, number + step, meters)
-            _, images, seconds = meters.close()
+            interval = meters.close()
+            images, seconds = interval.images, interval.seconds
             if block:  # the first warms up
                 speeds[method].append(images / seconds)
         number += options.steps

@@ -1,6 +1,7 @@
 """Faults and hostile input, by the thousand: everything must be read or refused in clear lines.
 
     uv run python -m benchmarks.measure.torture config --count 100000 --seed 0
+    uv run python -m benchmarks.measure.torture ranks
 
 A part is one kind of trial; each of its cases becomes a row of results/torture.json, which keeps
 the rows of the other parts. Tests run a few hundred of the same trials.
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import torture_config, torture_files, torture_kills
+from benchmarks.measure import torture_config, torture_files, torture_kills, torture_ranks
 from benchmarks.measure.provenance import write_results
 
 PARTS: dict[str, Callable[[int, int, Path], list[dict[str, Any]]]] = {
@@ -22,6 +23,7 @@ PARTS: dict[str, Callable[[int, int, Path], list[dict[str, Any]]]] = {
     "flips": torture_files.run_flips,
     "kills": torture_kills.run,
     "writes": torture_files.run_writes,
+    "ranks": torture_ranks.run,
 }
 """Each is called with a number of trials, a random seed and an empty folder."""
 

@@ -34,6 +34,7 @@ from benchmarks.tables.launches import as_markdown as launches_table
 from benchmarks.tables.recipes import as_markdown as recipe_table
 from benchmarks.tables.solvers import SOLVER_TABLES
 from benchmarks.tables.summary import summarise
+from benchmarks.tables.torture import as_markdown as torture_table
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(<!-- (results|keys): ([\w:,; =.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -66,8 +67,8 @@ def _fill(kind: str, block: str) -> str:
 
 def _table(block: str) -> str:
     """The table of a file of results; of some variants in it, `digits_methods:bake;dlb`; by
-    `comparison:dlb`, of a method in all comparisons; `evidence:paper`, one of its tables; or
-    `summary`, README's."""
+    `comparison:dlb`, of a method in all comparisons; `evidence:paper`, one of its tables;
+    `torture:ranks`, of one part of the trials; or `summary`, README's."""
     name, _, chosen = block.partition(":")
     if name == "comparison":
         return of_method(lambda file: _read(file)["rows"], chosen) + "\n"
@@ -78,6 +79,8 @@ def _table(block: str) -> str:
         return summarise(lambda file: _read(file)["rows"]) + "\n"
     results = _read(name)
     rows = results["rows"]
+    if name == "torture":
+        return f"{torture_table(rows, chosen)}\n\n{_origin(results['environment'])}\n"
     table = of_variants(rows, chosen.split(";")) if chosen else TABLES[name](rows)
     return f"{table}\n\n{_origin(results['environment'])}\n"
 

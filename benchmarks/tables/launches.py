@@ -19,7 +19,7 @@ def as_markdown(before: Rows, after: Rows) -> str:
             name, _, precision = name.rpartition(": ")
             if precision != "bf16":
                 continue
-        cells = [_compare(known[row["part"]], row, kind) for kind in KINDS]
+        cells = [_compare(known.get(row["part"], row), row, kind) for kind in KINDS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -12,14 +12,15 @@ class Batch(NamedTuple):
         images: (n × views, ch, h, w): the first view of every image, then the second view, ….
         labels: (n,) class numbers.
         indices: (n,) positions of the images in their split.
-        progress: fraction of the training that is done, from 0 to 1.
+        progress: fraction of the training that is done, from 0 to 1; in a compiled step a tensor
+            () on the device of the images, since each new number would be compiled anew.
         mixed: (n, c) class probabilities of images mixed by Mixup or CutMix; None if unmixed.
     """
 
     images: Float[Tensor, "n_views ch h w"]
     labels: Int[Tensor, " n"]
     indices: Int[Tensor, " n"]
-    progress: float = 0.0
+    progress: float | Tensor = 0.0
     mixed: Float[Tensor, "n c"] | None = None
 
     @property

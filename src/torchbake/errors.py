@@ -11,6 +11,21 @@ class UserError(ValueError):
     """A mistake that the user can mend; the message says what is wrong and where."""
 
 
+class ImageError(UserError):
+    """An image cannot be read.
+
+    Args:
+        kind: `missing`, `unreadable` (as a file, or as an image), `damaged` or `too-deep`.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (str(self), self.kind)
+
+
 class Stopped(Exception):
     """The run was asked to stop, and wrote a checkpoint from which it can be resumed."""
 

@@ -22,6 +22,4 @@ def run(options: argparse.Namespace) -> None:
     """Print the script."""
     import shtab
 
-    from .main import make_parser
-
-    print(shtab.complete(make_parser()[0], shell=options.shell))
+    print(shtab.complete(options.whole_parser, shell=options.shell))

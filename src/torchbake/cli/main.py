@@ -26,6 +26,7 @@ from . import (
     prepare,
     profile,
     push,
+    replay,
     report,
     train,
 )
@@ -42,6 +43,7 @@ COMMANDS = (
     inspect,
     audit,
     check,
+    replay,
     profile,
     prepare,
     pack,
@@ -69,6 +71,7 @@ def _run(given: list[str]) -> tuple[str, int]:
             given, overrides = _split_overrides(given, command)
         options = parser.parse_args(given)
         options.overrides = overrides
+        options.whole_parser = parser
         with trusting(getattr(options, "trust", False)):
             options.run_command(options)
     except UserError as error:
@@ -83,8 +86,11 @@ def _run(given: list[str]) -> tuple[str, int]:
     except KeyboardInterrupt:
         return "torchbake: stopped", 130
     except RuntimeError as error:
+        from ..data.loading.workers import explain_dead_worker
         from ..training.memory import is_out_of_memory, shorten
 
+        if (told := explain_dead_worker(error)) is not None:
+            return f"torchbake: error: {told}", 2
         if not is_out_of_memory(error):
             raise
         return (

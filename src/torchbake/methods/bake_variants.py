@@ -1,6 +1,5 @@
 """Variants of BAKE, as studied in docs/variants.md."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -82,7 +81,6 @@ class BAKEVariants(BAKE):
         self.ema_decay = ema_decay
         self.memory: Memory | None = None
         self.average: nn.Module | None = None
-        self._uncompiled: Callable[..., Terms] = _compute_terms
 
     @property
     def from_batch(self) -> bool:
@@ -104,9 +102,6 @@ class BAKEVariants(BAKE):
 
     def setup(self, task: Task) -> None:
         super().setup(task)
-        if self.varied:
-            # A compiled graph cannot hold settings that change from step to step.
-            self._uncompiled = torch.compiler.disable(_compute_terms)  # slow to import
         if self.memory_size:
             self.memory = Memory(self.memory_size, task.num_features, task.num_classes)
         if self.ema_decay is not None:
@@ -123,8 +118,29 @@ class BAKEVariants(BAKE):
             self._update_average(model, self.average)
             with torch.no_grad():
                 features, teaching = self.average(batch.images)
-        terms = self._uncompiled(self, logits, teaching, features, batch)
+        terms = self._compute_terms(logits, teaching, features, batch)
         return Step(terms["cross_entropy"] + terms["distillation"], logits, terms)
+
+    def _compute_terms(
+        self,
+        logits: Float[Tensor, "n c"],
+        teaching: Float[Tensor, "n c"],
+        features: Float[Tensor, "n d"],
+        batch: Batch,
+    ) -> Terms:
+        """The summands of the loss; `teaching` are the logits of which the targets are made."""
+        loss = self.objective
+        if self.from_batch:
+            terms = loss.terms(logits, batch.targets, features, **self.schedule(batch.progress))
+        else:
+            targets = self.compute_targets(teaching.detach(), features.detach(), batch)
+            soft = distillation_loss(logits, targets, loss.temperature)
+            hard = cross_entropy(logits, batch.targets)
+            terms = {"cross_entropy": hard, "distillation": loss.weight * soft}
+        if self.weight_warmup:
+            risen = ramp(batch.progress, self.weight_warmup)
+            terms["distillation"] = risen * terms["distillation"]
+        return terms
 
     @torch.no_grad()
     def compute_targets(
@@ -148,17 +164,18 @@ class BAKEVariants(BAKE):
             own,
             None if self.memory is None else self.memory.read(),
             neighbours=self.neighbours,
+            omega_at_most=self.objective.omega,
             **self.schedule(batch.progress),
         )
         if self.memory is not None:
             self.memory.write(all_ranks)
         return targets[first : first + n]
 
-    def schedule(self, progress: float) -> dict[str, float]:
-        """ω and T_a at this point of the run."""
+    def schedule(self, progress: float | Tensor) -> dict[str, float | Tensor]:
+        """ω and T_a at this point of the run; what changes is a tensor if the progress is one."""
         temperature = self.objective.affinity_temperature
         if self.final_affinity_temperature is not None:
-            temperature *= (self.final_affinity_temperature / temperature) ** progress
+            temperature = temperature * (self.final_affinity_temperature / temperature) ** progress
         omega = self.objective.omega * ramp(progress, self.omega_warmup)
         return {"omega": omega, "affinity_temperature": temperature}
 
@@ -175,31 +192,10 @@ class BAKEVariants(BAKE):
         self.updates += 1
 
 
-def _compute_terms(
-    method: BAKEVariants,
-    logits: Float[Tensor, "n c"],
-    teaching: Float[Tensor, "n c"],
-    features: Float[Tensor, "n d"],
-    batch: Batch,
-) -> Terms:
-    """The summands of the loss; `teaching` are the logits of which the targets are made.
-
-    Not a method: a copy of one, with its function wrapped, would still compute with the original.
-    """
-    loss = method.objective
-    if method.from_batch:
-        terms = loss.terms(logits, batch.targets, features, **method.schedule(batch.progress))
-    else:
-        targets = method.compute_targets(teaching.detach(), features.detach(), batch)
-        soft = distillation_loss(logits, targets, loss.temperature)
-        hard = cross_entropy(logits, batch.targets)
-        terms = {"cross_entropy": hard, "distillation": loss.weight * soft}
-    if method.weight_warmup:
-        risen = ramp(batch.progress, method.weight_warmup)
-        terms["distillation"] = risen * terms["distillation"]
-    return terms
-
-
-def ramp(progress: float, warmup: float) -> float:
+def ramp(progress: float | Tensor, warmup: float) -> float | Tensor:
     """Rise linearly from 0 to 1 in a share of the run, and stay there."""
-    return min(1.0, progress / warmup) if warmup else 1.0
+    if not warmup:
+        return 1.0
+    if isinstance(progress, Tensor):
+        return (progress / warmup).clamp(max=1.0)
+    return min(1.0, progress / warmup)

@@ -77,6 +77,8 @@ class DataRecipe(Section):
             bilinear.
         in_memory: decode all images once and keep them; None does so if they have one size and fit.
         cache: keep decoded images for the next run, in TORCHBAKE_CACHE or ~/.cache/torchbake.
+        on_error: what is done with an image that cannot be read: `stop` ends the command, `skip`
+            looks at all images before training and leaves such ones out.
         workers: number of processes that decode images; 0 decodes in the training process, None
             takes one for each available core, at most 16.
         train_split, test_split: name of the split to train or test on, for folders and Hugging
@@ -123,6 +125,7 @@ class DataRecipe(Section):
     interpolation: Literal["bilinear", "bicubic"] | None = None
     in_memory: bool | None = None
     cache: bool = True
+    on_error: Literal["stop", "skip"] = "stop"
     workers: Processes | None = None
     train_split: str | None = None
     test_split: str | None = None

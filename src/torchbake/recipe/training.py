@@ -97,6 +97,13 @@ class TrainingRecipe(Section):
         eval_every: number of epochs between evaluations; the end of training is always evaluated.
         log_every: number of steps between records in the log.
         checkpoint_every: number of steps between checkpoints.
+        on_nonfinite: what is done where a loss, a gradient or a weight is not a finite number:
+            `stop` ends the run, `skip` leaves out the update of a step whose loss, gradients or
+            running statistics are not finite.
+        nonfinite_limit: number of updates of a run that may be left out with
+            `training.on_nonfinite: skip`; one more ends it.
+        rank_timeout: seconds for which a rank waits for the others before it takes one of them to
+            hang; without effect on a single device.
         keep: which checkpoints stay in the run folder, as `checkpoints/step-N`: the `last` two,
             or `all` of them.
         trackers: experiment trackers that are sent the figures, too: `tensorboard`, `wandb`,
@@ -127,6 +134,9 @@ class TrainingRecipe(Section):
     eval_every: PositiveInt = 1
     log_every: PositiveInt = 50
     checkpoint_every: PositiveInt = 500
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    nonfinite_limit: PositiveInt = 10
+    rank_timeout: Positive = 600.0
     keep: Literal["last", "all"] = "last"
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
     channels_last: bool = True

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ..errors import UserError
+from .liveness import Liveness, name_failed_ranks, open_stores
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,12 @@ class Ranks:
     rank: int
     world_size: int
     device: torch.device
+    liveness: Liveness | None = None
+
+    def note(self, where: str) -> None:
+        """Say, to whoever may wait for this rank, what it is about to do."""
+        if self.liveness is not None:
+            self.liveness.note(where)
 
     @property
     def first(self) -> bool:
@@ -28,14 +36,16 @@ class Ranks:
 
 
 @contextmanager
-def join_ranks(device: str) -> Iterator[Ranks]:
+def join_ranks(device: str, timeout: float = 600.0) -> Iterator[Ranks]:
     """Join the process group that torchrun's environment names, if there is one.
 
     Args:
         device: `auto` (a GPU if there is one, one for each rank) or a torch device.
+        timeout: seconds for which a rank waits for the others.
 
     Raises:
-        UserError: a device that does not exist here, or one for all ranks.
+        UserError: a device that does not exist here, or one for all ranks; another rank has
+            failed, or did not come in time.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
@@ -48,10 +58,22 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         )
     found = prepare_device(device, int(os.environ.get("LOCAL_RANK", "0")))
     on_cuda = found.type == "cuda"
-    dist.init_process_group("nccl" if on_cuda else "gloo", device_id=found if on_cuda else None)
-    # Left as it is by an error: to end the group would wait for ranks that wait for this one.
-    yield Ranks(dist.get_rank(), dist.get_world_size(), found)
-    dist.destroy_process_group()
+    wait = timedelta(seconds=timeout)
+    store, signs, rank, world_size = open_stores(wait)
+    liveness = Liveness(signs, rank, world_size)
+    with name_failed_ranks(liveness):
+        dist.init_process_group(
+            "nccl" if on_cuda else "gloo",
+            store=store,
+            rank=rank,
+            world_size=world_size,
+            timeout=wait,
+            device_id=found if on_cuda else None,
+        )
+        # Left as it is by an error: to end the group would wait for ranks that wait for this one.
+        yield Ranks(rank, world_size, found, liveness)
+        liveness.note("the end")
+        dist.destroy_process_group()
 
 
 def prepare_device(name: str, local_rank: int) -> torch.device:
@@ -100,6 +122,27 @@ def find_device(name: str, local_rank: int) -> torch.device:
     if device.type == "meta":
         raise UserError("training.device: 'meta' holds no numbers, so nothing can be trained on it")
     return device
+
+
+def check_alike(ranks: Ranks, found: dict[str, str]) -> None:
+    """Check that all ranks found the same; all of them must call this together.
+
+    Args:
+        found: in words, by what it is.
+
+    Raises:
+        UserError: one of them found something else than the first.
+    """
+    if ranks.world_size == 1:
+        return
+    everyone: list[Any] = [None] * ranks.world_size
+    dist.all_gather_object(everyone, found)
+    for rank, others in enumerate(everyone):
+        for what, value in everyone[0].items():
+            if others[what] != value:
+                raise UserError(
+                    f"rank {rank} found other {what} than rank 0: {others[what]}, not {value}"
+                )
 
 
 def share_gradients(module: nn.Module, ranks: Ranks) -> None:

@@ -20,6 +20,7 @@ _NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "schedule.gamma": ("schedule.name", ("step",)),
     "schedule.final": ("schedule.name", ("cosine", "one-cycle")),
     "schedule.peak": ("schedule.name", ("one-cycle",)),
+    "training.nonfinite_limit": ("training.on_nonfinite", ("skip",)),
 }
 
 

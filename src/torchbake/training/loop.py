@@ -1,34 +1,34 @@
 """The training loop: from a recipe to a run folder."""
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-import torch.distributed as dist
 from rich.console import Console
 
 from .._trust import consent
 from ..data.class_faults import describe_class_faults
 from ..data.loading.open_data import show_opening
+from ..data.loading.workers import explain_dead_workers
 from ..errors import Stopped, UserError
 from ..recipe import Recipe
 from .callbacks import Callback, Progress
 from .checkpoint import list_checkpoints
-from .distributed import Ranks, join_ranks
+from .distributed import Ranks, check_alike, join_ranks
 from .evaluating import evaluate_networks, list_networks
 from .files import write_text
 from .interrupt import watch_stop_requests
 from .labels import label_waits
+from .left_out import check_left_out, describe_splits, write_left_out
 from .lock import RunLock
 from .log import Log
 from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
 from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
+from .nonfinite import FILE, check_figures, check_interval
 from .optimizer import compute_lr
 from .recipe_files import list_code
 from .results import write_results
@@ -69,10 +69,12 @@ def train(
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training
+    again = f"; go on with --resume --out {folder}"
     with (
         watch_stop_requests(int(os.environ.get("WORLD_SIZE", "1"))) as stop_requests,
-        join_ranks(settings.device) as ranks,
+        join_ranks(settings.device, settings.rank_timeout) as ranks,
         _explain_memory(recipe, ranks),
+        explain_dead_workers(again),
         RunLock(folder) as lock,
     ):
         console = console if ranks.first else Console(quiet=True)
@@ -88,7 +90,10 @@ def train(
         else:
             recipe = adopt_network_input(recipe)
         data_recipe = run.own_data(recipe) if resume else recipe.data
-        setup = set_up(recipe, show_opening(data_recipe, console), ranks, fresh)
+        data = show_opening(data_recipe, console)
+        setup = set_up(recipe, data, ranks, fresh)
+        if goes_on:
+            check_left_out(run, data)
         before = run.read_recipe() if goes_on and run.grows(recipe) else None
         found = None
         if ranks.first:
@@ -96,16 +101,18 @@ def train(
             run.check(given, resume=resume, overwrite=overwrite)  # another may have made it
             found = find_own_checkpoint(setup, run) if goes_on else None
             run.open(recipe, overwrite=overwrite)
+            write_left_out(run, data)
             if setup.weights is not None:
                 write_text(run.start, json.dumps(asdict(setup.weights), indent=1) + "\n")
-        if ranks.world_size > 1:
-            dist.barrier()
+        check_alike(ranks, describe_splits(data))  # which also waits for the first rank's files
         selection = Selection(settings, list_networks(setup), keeps_weights=ranks.first)
         state, notes, save = restore(setup, run, found, selection)
         trackers = open_trackers(recipe, run) if ranks.first else []
         log = Log(run if ranks.first else None, console, setup.total, trackers)
+        setup.watch.begin()
         if ranks.first:
             run.forget_after(state.step)
+            (run.path / FILE).unlink(missing_ok=True)
         log.say(_summarise(setup, state))
         for line in notes:
             log.say(line)
@@ -128,6 +135,7 @@ def train(
                 epoch, number = divmod(state.step, len(setup.sampler))
                 for batch in label_waits(setup.loader.batches(epoch, start=number)):
                     lr = compute_lr(recipe.schedule, recipe.optimizer.lr, state.step, setup.total)
+                    ranks.note(f"step {state.step + 1:,}")
                     update(setup, batch, lr, state.step, meters)
                     number += 1
                     state.step += 1
@@ -140,17 +148,17 @@ def train(
                     epoch_done = number == len(setup.sampler)
                     evaluating = last or (epoch_done and (epoch + 1) % settings.eval_every == 0)
                     if saving or evaluating or state.step % settings.log_every == 0:
-                        _record_training(setup, state, lr, meters, log)
-                    if saving or evaluating:
-                        _check_finite(setup, state)
+                        _record_training(setup, state, lr, meters, run, log)
                     if evaluating:
-                        final = evaluate_networks(setup)
+                        ranks.note(f"the evaluation of step {state.step:,}")
+                        final = check_figures(setup, state, evaluate_networks(setup), run)
                         log.record("eval", state.step, state.images, **final)
                         selection.consider(state.step, final)
                         if selection.is_exhausted() and not last:
                             log.say(_describe_early_stop(setup, state))
                             last, stopping = True, False
                     if saving or last:
+                        ranks.note(f"the checkpoint of step {state.step:,}")
                         state.peak_memory = max(state.peak_memory, read_peak_memory(ranks.device))
                         save(last)
                     if epoch_done or evaluating:
@@ -171,7 +179,13 @@ def train(
                         raise Stopped(_describe_stop(setup, state, run))
                     if last:
                         break
-            final = final or evaluate_networks(setup)
+                else:
+                    if number < len(setup.sampler):
+                        raise UserError(
+                            f"the data ended after {number:,} of {len(setup.sampler):,} batches of "
+                            f"epoch {epoch + 1:,}"
+                        )
+            final = final or check_figures(setup, state, evaluate_networks(setup), run)
         chosen = selection.list_figures() if selection.wanted else final
         if ranks.first:
             write_results(setup, run, state, selection, final, chosen)
@@ -199,35 +213,24 @@ def _explain_memory(recipe: Recipe, ranks: Ranks) -> AbstractContextManager[None
     return explain_out_of_memory(doing, LESS_FOR_TRAINING)
 
 
-def _record_training(setup: Setup, state: State, lr: float, meters: Meters, log: Log) -> None:
-    means, images, seconds = meters.close()
-    state.seconds += seconds
+def _record_training(
+    setup: Setup, state: State, lr: float, meters: Meters, run: RunFolder, log: Log
+) -> None:
+    """Record the steps since the last record; a checkpoint is written only after this."""
+    interval = meters.close(setup.watch.look_at_all())
+    state.seconds += interval.seconds
     state.forwards += setup.forwards.take() * setup.ranks.world_size
-    if not math.isfinite(means["loss"]):
-        raise _not_finite(f"the loss is {means['loss']}", state)
-    left = (setup.total - state.step) * setup.recipe.training.batch_size * seconds / images
+    check_interval(setup, state, interval, run, log)
+    steps_left = setup.total - state.step
+    left = steps_left * setup.recipe.training.batch_size * interval.seconds / interval.images
     log.record(
         "train",
         state.step,
         state.images,
-        **means,
+        **interval.means,
         lr=lr,
-        images_per_second=images / seconds,
+        images_per_second=interval.images / interval.seconds,
         seconds_left=left,
-    )
-
-
-def _check_finite(setup: Setup, state: State) -> None:
-    """Raise UserError unless the weights are finite: a loss says nothing of the update after it."""
-    finite = [weight.isfinite().all() for weight in setup.model.parameters()]
-    if not torch.stack(finite).all():  # read from the device once, not once a weight
-        raise _not_finite("the weights are not finite", state)
-
-
-def _not_finite(what: str, state: State) -> UserError:
-    return UserError(
-        f"{what} at step {state.step:,}: try a smaller optimizer.lr, optimizer.clip_grad_norm or "
-        "schedule.warmup; the last checkpoint is kept"
     )
 
 

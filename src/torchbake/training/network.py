@@ -101,8 +101,9 @@ def compile_step(
     fast = torch.compile(compute, mode="reduce-overhead" if recipe.cuda_graphs else "default")
 
     def checked(batch: Batch) -> Step:
+        progress = torch.full((), float(batch.progress), device=batch.images.device)
         try:
-            return fast(batch)
+            return fast(batch._replace(progress=progress))
         except TorchDynamoException as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(

@@ -40,9 +40,15 @@ def make_optimizer(
     fused = all(p.device.type in ("cuda", "cpu") for p in (*decayed, *spared))
     if recipe.name == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, fused=fused)
-    return torch.optim.SGD(
+    sgd = torch.optim.SGD(
         groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
     )
+    if fused and recipe.momentum:
+        # The same numbers as SGD's own first step, which leaves memory as it finds it, instead of
+        # momentum, where a gradient scaler has that step left out.
+        for parameter in (*decayed, *spared):
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 def _group_by_scale(

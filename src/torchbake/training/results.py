@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, replace
 from typing import Any
 
+from ..data.loading.readable import count_left_out
 from ..recipe import Recipe
 from .files import save_weights, write_text
 from .resume_keys import FREE_KEYS
@@ -44,6 +45,8 @@ def write_results(
         **temperatures,
         "weights_sha256": checksums,
         "stopped_early": state.step < setup.total,
+        "left_out_images": count_left_out(setup.data.left_out),
+        "test_images": len(setup.data.source.test),
         "last": final,
         **({"selected": chosen} if selection.wanted else {}),
         "best_on_test": max(evaluated, key=lambda record: record["top1"]),

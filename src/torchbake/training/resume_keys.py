@@ -10,6 +10,9 @@ FREE_KEYS = {
     "training.device": "may differ in the last digits (see above)",
     "training.keep": "says which checkpoints stay",
     "training.log_every": "says when figures are printed",
+    "training.nonfinite_limit": "says when a run that goes wrong ends",
+    "training.on_nonfinite": "says what happens to a run that goes wrong",
+    "training.rank_timeout": "says for how long ranks wait for each other",
     "training.report": "says which evaluation stands for the run in comparisons",
     "training.trackers": "sends the same figures elsewhere",
 }

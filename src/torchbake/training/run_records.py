@@ -95,7 +95,18 @@ class LongerRecord(_Open):
     images: Count
 
 
-Line = Annotated[EvalRecord | TrainRecord | LongerRecord, pydantic.Discriminator("kind")]
+class LeftOutRecord(_Open):
+    """A line of `metrics.jsonl` of a step whose update was left out."""
+
+    __pydantic_extra__: dict[str, Number] = pydantic.Field(init=False)
+    kind: Literal["left-out"]
+    step: Count
+    images: Count
+
+
+Line = Annotated[
+    EvalRecord | TrainRecord | LongerRecord | LeftOutRecord, pydantic.Discriminator("kind")
+]
 
 
 def dump_json(value: Any, indent: int | None = None) -> str:

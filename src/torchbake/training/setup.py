@@ -24,6 +24,8 @@ from ..recipe import Recipe
 from ..sampling.class_groups import ClassGroupedBatchSampler
 from .average import WeightAverage
 from .distributed import Ranks, allow_tf32
+from .finite import Watch
+from .guard import Guard
 from .meters import ForwardCounter
 from .network import compile_step, load_model, make_model, place_model, start_from_weights
 from .optimizer import make_optimizer
@@ -40,6 +42,7 @@ class State:
     seconds: float = 0.0  # spent in training steps
     forwards: int = 0  # images that went through a network, over all ranks
     peak_memory: int = 0  # bytes, of the first rank
+    left_out: int = 0  # updates that were not made (training.on_nonfinite)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,8 @@ class Setup:
         wrapped: the model as training calls it, with gradients shared among the ranks.
         compute: one step's forward, `method(wrapped, batch)`, compiled if it is to be.
         average: the moving average of the model's weights, if there is to be one.
+        watch: what must stay finite.
+        guard: leaves out updates that are not, if it is to.
         total: updates of the whole run.
         forwards: of this rank, counted.
         teacher_images: what the networks of other runs that teach this one have seen.
@@ -69,6 +74,8 @@ class Setup:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: WeightAverage | None
+    watch: Watch
+    guard: Guard | None
     sampler: ClassGroupedBatchSampler
     loader: TrainLoader
     total: int
@@ -165,6 +172,11 @@ def set_up(recipe: Recipe, data: Data, ranks: Ranks, fresh: bool = True) -> Setu
         drop_last=True,
     )
     total = training.epochs * len(sampler)
+    optimizer = make_optimizer(recipe.optimizer, model, method)
+    scaler = torch.amp.GradScaler(ranks.device.type, enabled=training.precision == "fp16")
+    guard = None
+    if training.on_nonfinite == "skip":
+        guard = Guard((model, method), optimizer, scaler, ranks)
     return Setup(
         recipe=recipe,
         ranks=ranks,
@@ -173,17 +185,13 @@ def set_up(recipe: Recipe, data: Data, ranks: Ranks, fresh: bool = True) -> Setu
         wrapped=wrapped,
         method=method,
         compute=compile_step(method, wrapped, training),
-        optimizer=make_optimizer(recipe.optimizer, model, method),
-        scaler=torch.amp.GradScaler(ranks.device.type, enabled=training.precision == "fp16"),
+        optimizer=optimizer,
+        scaler=scaler,
         average=average,
+        watch=Watch(model, method, None if average is None else average.network, optimizer),
+        guard=guard,
         sampler=sampler,
-        loader=TrainLoader(
-            data,
-            sampler,
-            ranks.device,
-            recipe.seed,
-            method.views,
-        ),
+        loader=TrainLoader(data, sampler, ranks.device, recipe.seed, method.views),
         total=min(total, training.max_steps or total),
         forwards=counter,
         teacher_images=teacher_images,

@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..batch import Batch
@@ -11,7 +11,7 @@ from ..data.augment.mixing import mix_batch
 from ..randomness import derive_seed
 from .distributed import share_gradients
 from .labels import label
-from .meters import Meters
+from .meters import LEFT_OUT, WORST, Meters
 from .network import PRECISIONS, choose_memory_format
 from .setup import Setup
 
@@ -23,7 +23,10 @@ def update(setup: Setup, batch: Batch, lr: float, number: int, meters: Meters) -
     torch.manual_seed(derive_seed("step", recipe.seed, number, ranks.rank))
     for group in setup.optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)
+    if setup.guard is not None:
+        setup.guard.keep()
     precision = PRECISIONS[recipe.training.precision]
+    losses = []
     pieces = _split(batch, recipe.training.accumulate)
     for index, piece in enumerate(pieces):
         waiting = piece is not pieces[-1] and isinstance(setup.wrapped, DistributedDataParallel)
@@ -37,23 +40,38 @@ def update(setup: Setup, batch: Batch, lr: float, number: int, meters: Meters) -
             with label("backward"):
                 setup.scaler.scale(step.loss / len(pieces)).backward()
         meters.add(step, piece.labels)
+        losses.append(step.loss)
     share_gradients(setup.method, ranks)
     with label("optimizer"):
-        _change_weights(setup)
+        further = _change_weights(setup, losses)
+    meters.end_step(number, further)
 
 
-def _change_weights(setup: Setup) -> None:
-    """The optimizer's step, with what goes before it and follows from it."""
+def _change_weights(setup: Setup, losses: list[Tensor]) -> dict[str, Tensor]:
+    """The optimizer's step, with what goes before it and follows from it.
+
+    Returns:
+        What the meters keep of the step as a whole.
+    """
+    further = {}
+    if setup.guard is not None:
+        further[LEFT_OUT] = setup.guard.judge(losses)
     clip = setup.recipe.optimizer.clip_grad_norm
     if clip is not None:
         setup.scaler.unscale_(setup.optimizer)
         parameters = [p for group in setup.optimizer.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(parameters, clip)
-    setup.scaler.step(setup.optimizer)
+    if setup.guard is not None:
+        setup.guard.step(further[LEFT_OUT])
+        setup.guard.restore(further[LEFT_OUT])
+    else:
+        setup.scaler.step(setup.optimizer)
     setup.scaler.update()
     setup.optimizer.zero_grad(set_to_none=True)
     if setup.average is not None:
         setup.average.update(setup.model)
+    further[WORST] = setup.watch.look_at_networks()
+    return further
 
 
 def _prepare(setup: Setup, piece: Batch, number: int, index: int) -> Batch:

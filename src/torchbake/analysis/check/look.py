@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..._own_code import explain_error
 from ..._shapes import Tensor, UInt8
-from ...data.loading.workers import leave_signals
+from ...data.loading.workers import prepare_workers
 from ...data.sources.base import Split
 from ...data.sources.decoding import FORMATS, decode, read_orientation
 from ...errors import UserError
@@ -120,9 +120,8 @@ def look_at_images(
         _Reader(split, channels, source),
         sampler=[range(k, min(k + _AT_ONCE, n)) for k in range(0, n, _AT_ONCE)],
         batch_size=None,
-        num_workers=workers,
         collate_fn=list,
-        worker_init_fn=leave_signals,
+        **prepare_workers(workers),
     )
     done = 0
     for part in loader:

@@ -45,7 +45,7 @@ def load_cached(
     Raises:
         OSError: the folder cannot be written to, or has no room.
     """
-    name, state = _name_file(split)
+    name, state = name_file(split)
     path = folder / f"{name}-{state}.npy"
     pixels = _map_file(path, shape)
     if pixels is not None:
@@ -63,7 +63,7 @@ def load_cached(
     return pixels
 
 
-def _name_file(split: Split) -> tuple[str, str]:
+def name_file(split: Split) -> tuple[str, str]:
     """Which images these are, and the state of the files that they are in."""
     times = []
     for file in split.files:

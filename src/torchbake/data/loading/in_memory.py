@@ -11,7 +11,7 @@ from ..._shapes import Tensor, UInt8
 from ...errors import UserError
 from ..sources.base import Split
 from .cache import load_cached
-from .workers import leave_signals
+from .workers import note_memory, prepare_workers
 
 LIMIT = 4.0 * 2**30
 """Bytes of pixels up to which a split is kept in memory without being told to."""
@@ -46,8 +46,7 @@ def decode_all(
         loader = DataLoader(
             _Parts(split, first.shape),
             batch_size=None,
-            num_workers=workers,
-            worker_init_fn=leave_signals,
+            **prepare_workers(workers),
         )
         for part in loader:
             if isinstance(part, str):
@@ -87,4 +86,5 @@ class _Parts(Dataset[UInt8[Tensor, "part ch h w"] | str | None]):
             images = [self.split.load(index) for index in indices]
         except UserError as error:
             return str(error)
+        note_memory()
         return torch.stack(images) if all(i.shape == self.shape for i in images) else None

@@ -21,6 +21,7 @@ from ..transfer import copy_to, pick_rows
 from .ahead import prefetch
 from .cache import find_cache_folder
 from .in_memory import LIMIT, decode_all
+from .readable import LeftOut, leave_out_unreadable
 from .streaming import Stream, check_pixels, make_stream_loader
 from .workers import count_workers
 
@@ -36,6 +37,7 @@ class Data:
         image_size: height and width of what the model is given, in pixels.
         mean, std: of each channel, on the scale from 0 to 1.
         pixels: the training, the test and any validation images, where they are in memory.
+        left_out: images that cannot be read, with `data.on_error: skip`.
     """
 
     recipe: DataRecipe
@@ -45,6 +47,7 @@ class Data:
     mean: list[float]
     std: list[float]
     pixels: tuple[UInt8[Tensor, "_ ch h w"], ...] | None
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -122,6 +125,10 @@ def open_data(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> 
             `image_size`, or of another one though `in_memory` is true; lighting of grey images.
     """
     source = apply_subset(open_source(recipe), recipe)
+    left_out: tuple[LeftOut, ...] = ()
+    if recipe.on_error == "skip":
+        workers = count_workers() if recipe.workers is None else recipe.workers
+        source, left_out = leave_out_unreadable(source, workers, recipe.cache, progress)
     first = source.train.load(0)
     channels, height, width = first.shape
     size = recipe.image_size or height
@@ -145,7 +152,7 @@ def open_data(recipe: DataRecipe, progress: Callable[[str, int, int], None]) -> 
     if pixels is None and recipe.image_size is None:
         raise UserError(f"data.image_size: give one: the images of '{recipe.name}' differ in size")
     mean, std = _choose_statistics(recipe, channels, None if pixels is None else pixels[0])
-    return Data(recipe, source, size, channels, mean, std, pixels)
+    return Data(recipe, source, size, channels, mean, std, pixels, left_out)
 
 
 def _decode_splits(

@@ -13,6 +13,7 @@ from ..sources.test_only import open_test
 from .cache import find_cache_folder
 from .in_memory import LIMIT, decode_all
 from .open_data import Data
+from .readable import LeftOut, describe_left_out, leave_out_of_test
 from .workers import count_workers
 
 
@@ -46,13 +47,17 @@ def open_test_data(
         interpolation=preprocessing.interpolation,
     )
     split = open_test(recipe, classes, own=own)
+    workers = count_workers() if recipe.workers is None else recipe.workers
+    left_out: tuple[LeftOut, ...] = ()
+    if recipe.on_error == "skip":
+        split, left_out = leave_out_of_test(split, workers, recipe.cache, progress)
     pixels = None
     if recipe.in_memory is not False and recipe.crop != "resized":
         pixels = decode_all(
             split,
             (size, size),
             math.inf if recipe.in_memory else LIMIT,
-            count_workers() if recipe.workers is None else recipe.workers,
+            workers,
             lambda done: progress("test", done, len(split)),
             find_cache_folder() if recipe.cache else None,
         )
@@ -64,6 +69,7 @@ def open_test_data(
         list(preprocessing.mean),
         list(preprocessing.std),
         None if pixels is None else (pixels, pixels),
+        left_out,
     )
 
 
@@ -77,7 +83,7 @@ def show_opening_test(
 ) -> Data:
     """As `open_test_data`, telling the console how far it is."""
     with console.status("opening the data set") as status:
-        return open_test_data(
+        data = open_test_data(
             recipe,
             classes,
             preprocessing,
@@ -86,3 +92,8 @@ def show_opening_test(
             ),
             own=own,
         )
+    for line in describe_left_out(
+        data.left_out, {"test": len(data.source.test) + len(data.left_out)}
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return data

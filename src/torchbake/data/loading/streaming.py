@@ -20,7 +20,7 @@ from ..augment.policies import apply_policy
 from ..augment.views import Views
 from ..sources.base import Split
 from ..sources.decoding import decode, read_size
-from .workers import leave_signals
+from .workers import note_memory, prepare_workers
 
 
 class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
@@ -63,6 +63,7 @@ class Stream(Dataset[UInt8[Tensor, "n ch h w"] | str]):
                     batch[row] = crop_middle(pixels, self.size, share, self.recipe.interpolation)
         except UserError as error:
             return str(error)
+        note_memory()
         if random is None:
             return batch
         if not in_parts:
@@ -110,9 +111,8 @@ def make_stream_loader(
         stream,
         sampler=wanted,
         batch_size=None,
-        num_workers=workers,
         persistent_workers=persistent and workers > 0,
-        worker_init_fn=leave_signals,
+        **prepare_workers(workers),
         pin_memory=device.type == "cuda",
     )
 

@@ -16,7 +16,7 @@ from ..._shapes import Int, Tensor
 from ...errors import UserError
 from ...randomness import make_generator
 from ...recipe import DataRecipe
-from ..loading.workers import count_workers, leave_signals
+from ..loading.workers import count_workers, prepare_workers
 from ..sources.base import Split
 from ..sources.decoding import open_image, read_pixels
 from ..sources.registry import open_source
@@ -141,9 +141,8 @@ def _recoded(
         _Recoder(split, short_side, quality),
         sampler=[part.tolist() for part in order.split(64)],
         batch_size=None,
-        num_workers=workers,
         collate_fn=list,
-        worker_init_fn=leave_signals,
+        **prepare_workers(workers),
     )
 
 

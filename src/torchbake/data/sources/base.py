@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..._shapes import Int, Tensor, UInt8
-from ...errors import UserError, shorten
+from ...errors import ImageError, UserError, shorten
 from .decoding import decode
 
 if TYPE_CHECKING:
@@ -87,21 +87,23 @@ def read_file(path: str) -> Encoded:
     """A file's content, and its path, all of it Unicode.
 
     Raises:
-        UserError: it cannot be read, or is no file, such as a pipe, which would be waited for.
+        ImageError: it cannot be read, or is no file, such as a pipe, which would be waited for.
     """
     name = shorten(os.fsencode(path).decode(errors="replace"), 1000)
     try:
         # Without waiting for somebody who writes to a pipe.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UserError(f"{name}: cannot be read: not a file")
+                raise ImageError(f"{name}: cannot be read: not a file", "unreadable")
             return Encoded(file.read(), name)
     except OSError as error:
-        raise UserError(f"{name}: cannot be read: {error.strerror}") from None
+        kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+        raise ImageError(f"{name}: cannot be read: {error.strerror}", kind) from None
     except ValueError as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{name}: cannot be read: {error}") from None  # a zero in its name
+        # A zero in its name.
+        raise ImageError(f"{name}: cannot be read: {error}", "unreadable") from None
 
 
 def make_encoded_split(

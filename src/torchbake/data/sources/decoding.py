@@ -9,7 +9,7 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..._shapes import Tensor, UInt8
-from ...errors import UserError
+from ...errors import ImageError, UserError
 
 try:
     import simplejpeg
@@ -141,9 +141,10 @@ def open_image(encoded: bytes, name: str) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError:
         known = ", ".join(_list_formats())
-        raise UserError(f"{name}: cannot be read as an image: is none of {known}") from None
+        told = f"{name}: cannot be read as an image: is none of {known}"
+        raise ImageError(told, "unreadable") from None
     except Exception as error:  # of damaged files, Pillow's readers raise nearly anything
-        raise UserError(f"{name}: cannot be read as an image: {error}") from None
+        raise ImageError(f"{name}: cannot be read as an image: {error}", "damaged") from None
 
 
 @cache
@@ -154,9 +155,10 @@ def _list_formats() -> tuple[str, ...]:
 
 
 def check_depth(image: Image.Image, name: str) -> None:
-    """Raise UserError for an image of more than 8 bits a channel, which would be cut off."""
+    """Raise ImageError for an image of more than 8 bits a channel, which would be cut off."""
     if image.mode.startswith(("I", "F")):  # conversion would clip them to white
-        raise UserError(f"{name}: has more than 8 bits a channel ({image.mode}); expected 8")
+        told = f"{name}: has more than 8 bits a channel ({image.mode}); expected 8"
+        raise ImageError(told, "too-deep")
 
 
 def read_pixels(image: Image.Image, channels: int) -> UInt8[Tensor, "channels h w"]:

@@ -159,6 +159,12 @@ def _hold_out(
     return replace(source, train=rest, validation=validation)
 
 
+def keep_images(split: Split, indices: Int[Tensor, " k"]) -> Split:
+    """These images of a split, which keep the numbers that they had in the data set."""
+    numbers = torch.arange(len(split)) if split.numbers is None else split.numbers
+    return replace(_choose(split, indices), numbers=numbers[indices])
+
+
 def _choose(split: Split, indices: Int[Tensor, " k"]) -> Split:
     pixels = None if split.pixels is None else split.pixels[indices]
     chosen = hashlib.sha256(indices.numpy().tobytes()).hexdigest()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...errors import UserError, shorten
+from ...errors import ImageError, UserError, shorten
 from .base import (
     USUAL_SPLITS,
     Encoded,
@@ -187,11 +187,11 @@ def _read_row(table: Any, column: str, name: str, roots: tuple[str, ...], index:
         content, path = _get_record(table, column, index)
     except Exception as error:  # what is damaged shows when it is read
         reason = shorten(str(error).strip() or type(error).__name__, 200)
-        raise UserError(f"{name}: image {index} cannot be read: {reason}") from error
+        raise ImageError(f"{name}: image {index} cannot be read: {reason}", "damaged") from error
     if content is not None:
         return Encoded(content, f"{name}: image {index}")
     if not path:
-        raise UserError(f"{name}: image {index} is missing")
+        raise ImageError(f"{name}: image {index} is missing", "missing")
     return read_file(_find_within(path, roots, f"{name}: image {index}"))
 
 
