@@ -15,11 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import torture_config, torture_ranks
+from benchmarks.measure import torture_config, torture_files, torture_kills, torture_ranks
 from benchmarks.measure.provenance import write_results
 
 PARTS: dict[str, Callable[[int, int, Path], list[dict[str, Any]]]] = {
     "config": torture_config.run,
+    "flips": torture_files.run_flips,
+    "kills": torture_kills.run,
+    "writes": torture_files.run_writes,
     "ranks": torture_ranks.run,
 }
 """Each is called with a number of trials, a random seed and an empty folder."""

@@ -3,7 +3,7 @@
     uv run python -m benchmarks.tables
 
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`; the keys of recipes, between
-`<!-- keys: recipe -->` or `<!-- keys: methods -->` and `<!-- end -->`, come from the code itself. A
+`<!-- keys: recipe -->`, `methods` or `resume` and `<!-- end -->`, come from the code itself. A
 test holds that all of them are what this makes.
 """
 

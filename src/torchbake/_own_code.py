@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from ._trust import refuse_withheld
 from .errors import UserError, did_you_mean
 
 
@@ -19,7 +20,8 @@ def import_object(name: str, key: str, hint: str = "") -> Any:
         hint: what to add where there is no such module, such as `did_you_mean` of other names.
 
     Raises:
-        UserError: not a name of that form, no such module, an error inside it, or no such object.
+        UserError: not a name of that form, no such module, an error inside it, no such object, or
+            a name that only a run folder gives (see `_trust`).
     """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
@@ -27,6 +29,7 @@ def import_object(name: str, key: str, hint: str = "") -> Any:
             f"{key}: expected 'module:object', such as 'mymodule:my_object' for what mymodule.py "
             f"calls my_object, got '{name}'{hint}"
         )
+    refuse_withheld(name, key)
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:

@@ -22,6 +22,7 @@ from torchbake.analysis.compare.tables import format_comparison
 from torchbake.analysis.pages.scatter import draw_comparison
 from torchbake.cli.main import main
 from torchbake.errors import UserError
+from torchbake.training.checkpoint import list_checkpoints
 from torchbake.training.run_folder import RunFolder
 
 COMPARE = [sys.executable, "-m", "torchbake", "compare"]
@@ -162,7 +163,7 @@ def test_killed_half_way_it_finishes_what_is_missing(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCHBAKE_TEST": str(tmp_path)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
     cut = tmp_path / "runs" / "dlb-seed0"
-    while not (cut / "checkpoints" / "last.pt").exists():
+    while not list_checkpoints(cut / "checkpoints"):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -242,7 +243,7 @@ def test_asked_to_stop_it_leaves_checkpoints(tmp_path):
     assert process.returncode == 130
     assert "stopped; the same command goes on from there" in errors
     assert "Traceback" not in errors
-    assert (metrics.parent / "checkpoints" / "last.pt").exists()
+    assert list_checkpoints(metrics.parent / "checkpoints")
 
 
 def test_variants_are_named_by_what_sets_them_apart(tmp_path, monkeypatch):

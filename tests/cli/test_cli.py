@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from helpers.commands import failing
 from helpers.images import image_folder
 from helpers.processes import run, run_python
@@ -156,7 +155,7 @@ def test_a_terminal_shows_a_bar_and_no_terminal_plain_lines(tmp_path):
     shown = run(["script", "-qec", command, "/dev/null"], tmp_path)
     assert "\x1b[" in shown
     assert "%" in shown
-    assert torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
     plain = run([*command.split(), "--overwrite"], tmp_path)
     assert "\x1b[" not in plain
     assert plain.count("test top-1") == 2

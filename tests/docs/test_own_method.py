@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers.images import picture
 from helpers.processes import run
-from helpers.training_runs import same, weights
+from helpers.training_runs import same, saved, weights
 
 from torchbake.cli.main import main
 from torchbake.data import DataRecipe, open_source
@@ -71,8 +71,7 @@ def test_trains_resumes_and_compares(scratch):
 
 def test_trains_on_two_ranks(scratch):
     run([*command("torchrun"), "--training.max_steps", "4"], scratch)
-    checkpoint = torch.load(scratch / "runs" / "two-ranks" / "checkpoints" / "last.pt")
-    means = checkpoint["method"]["means"]
+    means = saved(scratch / "runs" / "two-ranks")["method"]["means"]
     torch.testing.assert_close(means.sum(dim=1), torch.ones(10))
     assert not torch.equal(means, torch.full((10, 10), 0.1))
 

@@ -5,6 +5,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from torchbake.training import loop
+from torchbake.training.checkpoint import list_checkpoints, load_checkpoint
 from torchbake.training.recipe_files import load_recipe
 
 QUIET = Console(quiet=True)
@@ -17,6 +18,11 @@ def recipe(*overrides):
 
 def weights(folder):
     return load_file(folder / "model.safetensors")
+
+
+def saved(folder):
+    """The state in the last checkpoint of a run folder."""
+    return load_checkpoint(list_checkpoints(folder / "checkpoints")[0])
 
 
 def same(one, other):

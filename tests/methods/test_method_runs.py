@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.processes import run_python
-from helpers.training_runs import QUIET, StopAt, recipe, same, weights
+from helpers.training_runs import QUIET, StopAt, recipe, same, saved, weights
 
 from torchbake.methods import METHODS
 from torchbake.training.loop import train
@@ -63,11 +63,7 @@ def test_a_crashed_run_goes_on_bit_for_bit(tmp_path, monkeypatch, teachers, name
             train(settings, tmp_path / "cut", console=QUIET)
     again = train(settings, tmp_path / "cut", resume=True, console=QUIET)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-    saved = [
-        torch.load(tmp_path / run / "checkpoints" / "last.pt", weights_only=True)["method"]
-        for run in ("whole", "cut")
-    ]
-    assert same(*saved)
+    assert same(*(saved(tmp_path / run)["method"] for run in ("whole", "cut")))
     assert final["forwards"] == again["forwards"]
     records = [r for r in RunFolder(tmp_path / "whole").read_metrics() if r["kind"] == "train"]
     assert records[-1]["train_top1"] > 20  # of ten classes

@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from torchbake._digests import digest_file
 from torchbake.errors import UserError
 from torchbake.models import create_model, load_weights
-from torchbake.models.weights import hash_file
 
 NAME = "test_resnet"  # timm's smallest
 SIZE = 32
@@ -42,7 +42,7 @@ def test_all_but_a_classifier_of_another_size_is_taken(timm_weights):
     assert torch.equal(model.network.fc.weight, fresh.network.fc.weight)
     assert list(loaded.new) == ["fc.weight", "fc.bias"]
     assert (loaded.loaded, loaded.unused) == (loaded.total - 2, [])
-    assert loaded.sha256 == hash_file(path)
+    assert loaded.sha256 == digest_file(path)
     line = loaded.describe()
     assert f"{loaded.total - 2} of the network's {loaded.total} tensors" in line
     assert "fc.weight (1000 × 96 in the file, 5 × 96 here)" in line

@@ -1,6 +1,7 @@
 """Runs that start from weights of a file."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 import timm
@@ -10,9 +11,10 @@ from helpers.images import photographs
 from helpers.training_runs import QUIET, same, weights
 from safetensors.torch import save_file
 
+from torchbake._digests import digest_file
 from torchbake.errors import Stopped, UserError
-from torchbake.models.weights import hash_file
 from torchbake.training import loop
+from torchbake.training.interrupt import StopRequests
 from torchbake.training.loop import train
 from torchbake.training.opened_run import evaluate_run
 from torchbake.training.recipe_files import load_recipe, make_recipe
@@ -57,7 +59,7 @@ def test_a_run_records_its_file_and_adopts_what_the_network_expects(at_hand, tun
     folder, _ = tuned
     start = json.loads((folder / "started-from.json").read_text())
     assert start["path"] == str(at_hand[1])
-    assert start["sha256"] == hash_file(at_hand[1])
+    assert start["sha256"] == digest_file(at_hand[1])
     assert list(start["new"]) == ["classifier.weight", "classifier.bias"]
     config = timm.get_pretrained_cfg(NAME)
     recorded = make_recipe(yaml.safe_load((folder / "recipe.yaml").read_text())).data
@@ -111,15 +113,11 @@ def test_a_resumed_run_needs_no_file_and_ends_the_same(at_hand, tuned, tmp_path,
     assert weights(run)  # nothing was replaced
 
 
-class stopping_at_once:
-    def __init__(self, ranks):
-        pass
-
-    def __enter__(self):
-        return lambda: True
-
-    def __exit__(self, *error):
-        pass
+@contextmanager
+def stopping_at_once(world_size):
+    requests = StopRequests()
+    requests.received.append(0.0)
+    yield requests
 
 
 def test_parts_learn_at_their_own_rates_or_not_at_all(at_hand, tmp_path):

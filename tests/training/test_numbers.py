@@ -7,13 +7,13 @@ from functools import partial
 import pytest
 import torch
 from helpers.bad_numbers import BAD_IMAGE, CPU, Spoilt, list_bad_steps
-from helpers.training_runs import QUIET, recipe
+from helpers.training_runs import QUIET, recipe, saved
 from torch import nn
 
 from torchbake.errors import UserError
 from torchbake.methods import METHODS, Step
 from torchbake.training import loop
-from torchbake.training.files import load_checkpoint
+from torchbake.training.checkpoint import list_checkpoints, load_checkpoint
 from torchbake.training.finite import Watch, find_worst
 from torchbake.training.meters import Meters
 from torchbake.training.run_folder import RunFolder
@@ -90,10 +90,9 @@ def test_a_run_stops_within_a_logging_interval_and_names_the_step(tmp_path, bad_
     assert not run.result.exists()
     records = [r for r in run.read_metrics() if r["kind"] == "train"]
     assert all(record["step"] < first for record in records)
-    assert ("the last checkpoint is kept" in message) == run.checkpoint.is_file()
-    if run.checkpoint.is_file():
-        saved = load_checkpoint(run.checkpoint)
-        assert saved["state"]["step"] < first
+    kept = list_checkpoints(run.checkpoints)
+    assert ("the last checkpoint is kept" in message) == bool(kept)
+    assert all(load_checkpoint(path)["state"]["step"] < first for path in kept)
     told = json.loads((run.path / "nonfinite.json").read_text())
     assert told["step"] == first
     assert BAD_IMAGE in [image["index"] for image in told["images"]]
@@ -125,8 +124,7 @@ def test_no_checkpoint_holds_what_is_not_finite(tmp_path, monkeypatch):
     made = recipe(("optimizer", "adamw"), ("training.checkpoint_every", "4"))
     with pytest.raises(UserError, match=r"not finite at step 10: optimizer: exp_avg_sq of layers"):
         loop.train(made, tmp_path / "run", console=QUIET)
-    saved = load_checkpoint(RunFolder(tmp_path / "run").checkpoint)
-    assert saved["state"]["step"] == 8
+    assert saved(tmp_path / "run")["state"]["step"] == 8
 
 
 @pytest.mark.parametrize(

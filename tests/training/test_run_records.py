@@ -1,12 +1,9 @@
 """Run files that are cut, changed or something else: a line of what is wrong, or what is whole."""
 
 import json
-import pickle
 import re
-from pathlib import Path
 
 import pytest
-import torch
 from benchmarks.measure.torture_config import READERS, draw_run_files, make_run
 from benchmarks.measure.trials import try_to
 from helpers.commands import failing
@@ -16,7 +13,6 @@ from hypothesis import strategies as st
 
 from torchbake.cli.main import main
 from torchbake.errors import UserError
-from torchbake.training.files import load_checkpoint
 from torchbake.training.loop import train
 from torchbake.training.run_folder import RunFolder
 
@@ -131,23 +127,3 @@ def test_a_recipe_that_was_cut_has_no_defaults_for_the_rest(tmp_path):
         run.recipe.write_text(whole[:length])
         found = try_to(run.read_recipe)
         assert isinstance(found, UserError) or found == recipe
-
-
-def test_other_pickles_are_refused_without_advice_to_run_them(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return Path.touch, (tmp_path / "ran",)
-
-    path = tmp_path / "last.pt"
-    torch.save({"model": Evil()}, path)
-    contents = [path.read_bytes(), pickle.dumps(Evil()), b"", b"nonsense", path.read_bytes()[:99]]
-    for content in contents:
-        path.write_bytes(content)
-        with pytest.raises(UserError, match=r"last\.pt: not a torchbake checkpoint") as caught:
-            load_checkpoint(path)
-        assert "weights_only" not in str(caught.value)
-        assert "\n" not in str(caught.value)
-    assert not (tmp_path / "ran").exists()
-    torch.save([1, 2], path)
-    with pytest.raises(UserError, match="it holds a list"):
-        load_checkpoint(path)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers.training_runs import QUIET, StopAt, recipe, same, weights
+from helpers.training_runs import QUIET, StopAt, recipe, same, saved, weights
 from PIL import Image
 from safetensors import safe_open
 
@@ -80,8 +80,8 @@ def test_the_chosen_weights_are_kept_and_a_crash_changes_nothing(tmp_path, monke
         StopAt(patched, 13)  # with a checkpoint at step 10, which has waited for one evaluation
         with pytest.raises(RuntimeError, match="crash"):
             train(settings(("training.checkpoint_every", "5")), cut, console=QUIET)
-    saved = torch.load(cut / "checkpoints" / "last.pt", weights_only=True)
-    assert (saved["state"]["step"], saved["selection"]["waited"]) == (10, 1)
+    state = saved(cut)
+    assert (state["state"]["step"], state["selection"]["waited"]) == (10, 1)
     train(settings(), cut, resume=True, console=QUIET)
     assert same(weights(whole), weights(cut))
     assert read(cut) == result

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.processes import run
-from helpers.training_runs import QUIET, StopAt, recipe, same, weights
+from helpers.training_runs import QUIET, StopAt, recipe, same, saved, weights
 from safetensors import safe_open
 
 from torchbake.errors import UserError
@@ -19,6 +19,10 @@ from torchbake.methods import METHODS, Method, Step
 from torchbake.training.loop import train
 from torchbake.training.opened_run import evaluate_run
 from torchbake.training.run_folder import RunFolder
+
+CHECKPOINT_FILES = [
+    f"checkpoints/step-24/{name}" for name in ("manifest.json", "state.json", "tensors.safetensors")
+]
 
 
 def test_a_run_folder_has_everything(tmp_path):
@@ -30,7 +34,7 @@ def test_a_run_folder_has_everything(tmp_path):
         "environment.json",
         "metrics.jsonl",
         "train.log",
-        "checkpoints/last.pt",
+        *CHECKPOINT_FILES,
         "model.safetensors",
         "model_ema.safetensors",
         "result.json",
@@ -114,10 +118,7 @@ def test_a_crashed_run_goes_on_bit_for_bit(tmp_path, monkeypatch, method, extra)
     assert not (tmp_path / "cut" / "model.safetensors").exists()
     train(settings, tmp_path / "cut", resume=True, console=QUIET)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-    checkpoints = [
-        torch.load(tmp_path / name / "checkpoints" / "last.pt", weights_only=True)
-        for name in ("whole", "cut")
-    ]
+    checkpoints = [saved(tmp_path / name) for name in ("whole", "cut")]
     for part in ("model", "method", "average"):
         assert checkpoints[0][part] is None or same(checkpoints[0][part], checkpoints[1][part])
 
@@ -166,8 +167,7 @@ def test_a_run_killed_in_an_epoch_goes_on_bit_for_bit(tmp_path):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    saved = torch.load(tmp_path / "cut" / "checkpoints" / "last.pt", weights_only=True)
-    assert 0 < saved["state"]["step"] < 240
+    assert 0 < saved(tmp_path / "cut")["state"]["step"] < 240
     run([*command, "cut", "--resume"], tmp_path)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
@@ -192,8 +192,10 @@ def test_asked_to_stop_it_leaves_a_checkpoint(tmp_path):
     assert "stopped at step" in errors
     assert "--resume" in errors
     assert "Traceback" not in errors
-    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
-    assert saved["state"]["step"] == RunFolder(tmp_path / "run").read_metrics()[-1]["step"]
+    assert (
+        saved(tmp_path / "run")["state"]["step"]
+        == RunFolder(tmp_path / "run").read_metrics()[-1]["step"]
+    )
 
 
 def test_two_ranks_train_like_one(tmp_path):

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._trust import trusting
 from ..errors import UserError
 from ..inference.load import load
 from ..inference.predictor import Predictor
@@ -28,15 +29,17 @@ class Run:
 
     Args:
         path: a folder that `torchbake train` or `torchbake.train` wrote.
+        trust: import the code that it names as `module:object`, when that is needed.
 
     Raises:
         UserError: it is not a run folder.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, trust: bool = False) -> None:
         self.path = Path(path).expanduser()
         self._folder = RunFolder(self.path)
-        self._folder.read_recipe()
+        with trusting(trust):
+            self._folder.read_recipe()
 
     @cached_property
     def recipe(self) -> Recipe:

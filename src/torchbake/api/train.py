@@ -52,7 +52,7 @@ def train(
 
     Raises:
         UserError: what the command line would refuse, in one line.
-        Stopped: SIGINT or SIGTERM; a checkpoint was written first.
+        Stopped: a signal asked for it; a checkpoint was written first.
     """
     folder = RunFolder(Path(out).expanduser())
     keys = write_overrides(overrides)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .common import add_device, add_ema, check_least, refuse_ranks
+from .common import add_device, add_ema, add_trust, check_least, refuse_ranks
 
 if TYPE_CHECKING:
     from ..analysis.audit.rank import Audit
@@ -59,6 +59,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an existing audit (default: no)"
     )
+    add_trust(parser)
     return parser
 
 

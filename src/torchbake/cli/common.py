@@ -37,6 +37,15 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add --trust to a command that opens what may come from elsewhere."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="import the code that the run folder names as module:object (default: no)",
+    )
+
+
 def add_ema(parser: argparse.ArgumentParser) -> None:
     """Add --ema to a command that opens a finished run."""
     parser.add_argument(

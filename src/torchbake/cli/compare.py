@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .common import DEFAULT_RECIPE, check_least, name_run, refuse_ranks
+from .common import DEFAULT_RECIPE, add_trust, check_least, name_run, refuse_ranks
 from .recipe_help import add_help_recipe, print_recipe_help
 
 DEFAULT_METHODS = "cross-entropy,bake"
@@ -66,6 +66,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         help="folder for the runs and the table (default: runs/compare-RECIPE)",
     )
     add_help_recipe(parser)
+    add_trust(parser)
     parser.set_defaults(takes_keys=True)
     return parser
 

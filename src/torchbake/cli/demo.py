@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import add_device, add_ema, check_least
+from .common import add_device, add_ema, add_trust, check_least
 
 
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
@@ -45,6 +45,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     )
     add_ema(parser)
     add_device(parser)
+    add_trust(parser)
     return parser
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import add_device, add_ema, check_file
+from .common import add_device, add_ema, add_trust, check_file
 
 if TYPE_CHECKING:
     from ..analysis.classes import ClassFigures
@@ -51,6 +51,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     )
     add_ema(parser)
     add_device(parser)
+    add_trust(parser)
     return parser
 
 

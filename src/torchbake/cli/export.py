@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import add_ema, add_export
+from .common import add_ema, add_export, add_trust
 
 
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
@@ -45,6 +45,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         "--overwrite", action="store_true", help="replace an export that is there (default: no)"
     )
     add_ema(parser)
+    add_trust(parser)
     return parser
 
 

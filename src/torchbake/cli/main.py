@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from .._trust import trusting
 from ..errors import Stopped, UserError
 from . import (
     audit,
@@ -71,7 +72,8 @@ def _run(given: list[str]) -> tuple[str, int]:
         options = parser.parse_args(given)
         options.overrides = overrides
         options.whole_parser = parser
-        options.run_command(options)
+        with trusting(getattr(options, "trust", False)):
+            options.run_command(options)
     except UserError as error:
         return "\n".join(f"torchbake: error: {line}" for line in str(error).splitlines()), 2
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .common import add_ema, check_file, check_least
+from .common import add_ema, add_trust, check_file, check_least
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,6 +73,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         metavar="NAME",
         help="device to run on, such as cpu or cuda:1 (default: a GPU if there is one)",
     )
+    add_trust(parser)
     return parser
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .common import add_ema, add_export
+from .common import add_ema, add_export, add_trust
 
 
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
@@ -29,6 +29,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         help="list what would be uploaded, and upload nothing (default: no)",
     )
     add_ema(parser)
+    add_trust(parser)
     return parser
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import add_device, add_size, check_file, check_least, print_notes
+from .common import add_device, add_size, add_trust, check_file, check_least, print_notes
 
 
 def add_parser(subcommands: Any) -> argparse.ArgumentParser:
@@ -27,6 +27,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
     )
     add_size(parser)
     add_device(parser)
+    add_trust(parser)
     return parser
 
 

@@ -2,14 +2,17 @@
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .common import DEFAULT_RECIPE, name_run
+from .common import DEFAULT_RECIPE, add_trust, name_run
 from .recipe_help import add_help_recipe, print_recipe_help
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..recipe import Recipe
 
 
@@ -80,6 +83,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         help="print the whole recipe as YAML and exit (default: no)",
     )
     add_help_recipe(parser)
+    add_trust(parser)
     parser.set_defaults(takes_keys=True)
     return parser
 
@@ -87,7 +91,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> None:
     """Train the recipe, and its baseline if one is asked for."""
     from ..training.named_recipes import find_named
-    from ..training.recipe_files import load_recipe
+    from ..training.recipe_files import check_consent, load_recipe
 
     if options.recipe is None and options.resume and options.out is not None:
         options.recipe = str(options.out / "recipe.yaml")
@@ -105,18 +109,22 @@ def run(options: argparse.Namespace) -> None:
         if os.environ.get("RANK", "0") == "0" and not options.print_recipe:
             for line in lines:
                 print(line.encode("utf-8", "replace").decode())
+    # Code that only the run folder names is not the user's.
+    from_run = options.resume and Path(name) == out / "recipe.yaml"
+    load = partial(load_recipe, name, from_run=from_run)
     if options.help_recipe:
-        print_recipe_help(load_recipe(name, overrides).method["name"])
+        print_recipe_help(load(overrides).method["name"])
         return
     if options.seed is not None:
         overrides.append(("seed", str(options.seed)))
     if options.print_recipe:
-        _print_recipe(name, overrides)
+        _print_recipe(name, overrides, load)
         return
-    recipe = load_recipe(name, overrides)
+    recipe = load(overrides)
+    check_consent(recipe)
     runs = [(out, recipe)]
     if options.baseline is not None:
-        other = load_recipe(name, [*overrides, ("method", options.baseline)])
+        other = load([*overrides, ("method", options.baseline)])
         if recipe.training.epoch == "anchors":
             raise UserError(
                 "--baseline: compares on equal images, of which an epoch of anchors has more with "
@@ -150,14 +158,16 @@ def _read_short_forms(options: argparse.Namespace) -> list[tuple[str, str]]:
     return found
 
 
-def _print_recipe(name: str, overrides: list[tuple[str, str]]) -> None:
+def _print_recipe(
+    name: str, overrides: list[tuple[str, str]], load: "Callable[..., Recipe]"
+) -> None:
     """Print the whole recipe; before a shipped one, what is known of it, as comments."""
     from ..training.named_recipes import find_named
-    from ..training.recipe_files import dump_recipe, load_recipe, preview_recipe
+    from ..training.recipe_files import dump_recipe, preview_recipe
     from ..training.recipe_notes import write_notes
 
     shipped = name in find_named() and not overrides
-    recipe = preview_recipe(name) if shipped else load_recipe(name, overrides)
+    recipe = preview_recipe(name) if shipped else load(overrides)
     for line in write_notes(name) if shipped else ():
         print(f"# {line}")
     print(dump_recipe(recipe), end="")

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from .._digests import SEAL, seal_weights
 from .._shapes import Tensor
 from ..data.preprocessing import Preprocessing
 from ..errors import UserError
@@ -58,7 +59,8 @@ def write_timm(
         name: (value.to(dtype) if value.is_floating_point() else value).contiguous().clone()
         for name, value in network.state_dict().items()
     }
-    save_file(state, folder / WEIGHTS, description.to_metadata())
+    metadata = description.to_metadata()
+    save_file(state, folder / WEIGHTS, {**metadata, SEAL: seal_weights(state, metadata)})
 
 
 def find_crop_pct(preprocessing: Preprocessing) -> float:

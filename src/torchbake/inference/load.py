@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from .._shapes import Float, Tensor
+from .._trust import trusting
 from ..errors import UserError
 from ..models.classifier import Classifier
 from ..recipe import Recipe
@@ -29,7 +30,11 @@ PROGRAMS = {".onnx": load_onnx, ".pt2": load_torch}
 
 
 def load(
-    path: str | os.PathLike[str], *, ema: bool = False, device: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    ema: bool = False,
+    device: str | None = None,
+    trust: bool = False,
 ) -> Predictor:
     """A predictor from a finished run or an export.
 
@@ -39,11 +44,16 @@ def load(
         ema: of a run folder, use the moving average of the weights.
         device: name of the device to run on; None takes a GPU if there is one. Programs run on the
             CPU.
+        trust: import the network if it is code, named `module:callable` in the run.
 
     Raises:
         UserError: nothing of the kind is there, it cannot be read, or its network cannot be made.
     """
-    place = Path(path).expanduser()
+    with trusting(trust):
+        return _load(Path(path).expanduser(), ema, device)
+
+
+def _load(place: Path, ema: bool, device: str | None) -> Predictor:
     if place.is_dir() and not RunFolder(place).recipe.is_file():
         place = next((place / name for name in EXPORTED if (place / name).is_file()), place)
     if place.is_file() and place.suffix in PROGRAMS:

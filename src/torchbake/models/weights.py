@@ -1,7 +1,6 @@
 """Weights of a file, put into a network as far as they fit: of timm, of a run, of a backbone."""
 
 import argparse
-import hashlib
 import json
 import pickle
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._digests import check_weights, digest_file
 from .._shapes import Tensor
 from ..errors import UserError
 from .classifier import Classifier
@@ -102,7 +102,7 @@ def load_weights(
     network.load_state_dict(fitting, strict=False)
     return LoadedWeights(
         path=str(path),
-        sha256=hash_file(path),
+        sha256=digest_file(path),
         loaded=len(fitting),
         total=len(own),
         new={
@@ -112,12 +112,6 @@ def load_weights(
         },
         unused=[name for name in given if name not in own],
     )
-
-
-def hash_file(path: Path) -> str:
-    """The SHA-256 digest of a file's content, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> tuple[Any, list[str] | None]:
@@ -132,10 +126,13 @@ def _read(path: Path) -> tuple[Any, list[str] | None]:
                 classes = (file.metadata() or {}).get("classes")
                 names = list(file.keys())
                 content = {name: file.get_tensor(name) for name in names}
+                check_weights(path)
                 return content, None if classes is None else json.loads(classes)
         # timm's own checkpoints hold the options of their training.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True), None
+    except UserError as error:
+        raise UserError(f"model.weights: {error}") from None
     except pickle.UnpicklingError:
         raise UserError(
             f"model.weights: {path} is no file of weights: expected safetensors, or tensors in "

@@ -104,8 +104,8 @@ class TrainingRecipe(Section):
             `training.on_nonfinite: skip`; one more ends it.
         rank_timeout: seconds for which a rank waits for the others before it takes one of them to
             hang; without effect on a single device.
-        keep: which checkpoints stay in the run folder: the `last`, or `all` of them, as
-            `checkpoints/step-N.pt`.
+        keep: which checkpoints stay in the run folder, as `checkpoints/step-N`: the `last` two,
+            or `all` of them.
         trackers: experiment trackers that are sent the figures, too: `tensorboard`, `wandb`,
             `mlflow`, `trackio`.
         channels_last: keep images and filters in channels-last order, faster on most devices.

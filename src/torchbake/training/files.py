@@ -2,42 +2,49 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
+from .._digests import SEAL, seal_weights
 from ..errors import UserError
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values; the old file is kept until the new one is on the disk."""
-    state = copy_to_host(state)
-    _replace(path, lambda temporary: torch.save(state, temporary))
+@contextmanager
+def explaining_failures(path: Path, kept: str = "") -> Iterator[None]:
+    """Raise UserError, in one line, where the disk is full or something else keeps from writing.
 
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote, without running any code in it."""
+    Args:
+        kept: what is left as it was, in words.
+    """
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except Exception:
-        # PyTorch's words advise to read the file by what runs the code in it.
-        raise UserError(f"{path}: not a torchbake checkpoint, or a damaged one") from None
-    if not isinstance(saved, dict):
-        raise UserError(f"{path}: not a torchbake checkpoint: it holds a {type(saved).__name__}")
-    return saved
+        yield
+    except (OSError, SafetensorError) as error:
+        named = getattr(error, "filename", None)  # None where what fails is a write itself
+        if isinstance(error, BrokenPipeError) or not str(named or path.parent).startswith(
+            str(path.parent)
+        ):
+            raise
+        text = str(error).partition("\n")[0]
+        system = re.search(r"I/O error: (.*) \(os error", text)  # as Rust tells it
+        reason = getattr(error, "strerror", None) or (system[1] if system else text)
+        raise UserError(f"{path}: cannot be written: {reason}{kept and '; '}{kept}") from None
 
 
-def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
+def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> str:
     """Write the weights of a `Classifier`'s network as safetensors, under the network's names.
 
     The same weights and metadata give the same bytes.
+
+    Returns:
+        The checksum of the weights and their metadata, which is among the metadata, too.
     """
     state = {
         # Copies, since safetensors refuses tensors that share memory.
@@ -45,11 +52,14 @@ def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None
         for name, value in copy_to_host(model.state_dict()).items()
     }
 
+    checksum = seal_weights(state, metadata)
+
     def write(temporary: Path) -> None:
-        save_file(state, temporary, metadata)
+        save_file(state, temporary, {**metadata, SEAL: checksum})
         _sort_metadata(temporary)
 
     _replace(path, write)
+    return checksum
 
 
 def _sort_metadata(path: Path) -> None:
@@ -126,20 +136,32 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A file to be written, which then takes the place of `path`; of an error nothing is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.touch()  # which gives it the mode that the umask asks for
-    mode = temporary.stat().st_mode
-    try:
-        yield temporary
-        temporary.chmod(mode)  # safetensors makes a file of its own, for its owner's eyes alone
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
+    with explaining_failures(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
+        temporary.touch()  # which gives it the mode that the umask asks for
+        mode = temporary.stat().st_mode
+        try:
+            yield temporary
+            temporary.chmod(mode)  # safetensors makes a file of its own, for its owner's eyes alone
+            flush(temporary)
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        flush_folder(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

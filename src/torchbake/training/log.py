@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .files import explaining_failures
 from .run_folder import RunFolder
 from .run_records import dump_json
 from .trackers import Tracker, Trackers
@@ -76,8 +77,12 @@ class Log:
 
     def _append(self, file: int, line: str) -> None:
         if self._files:
+            path = self._files[file]
             # A user's own code may say what is not Unicode.
-            with self._files[file].open("a", encoding="utf-8", errors="backslashreplace") as stream:
+            with (
+                explaining_failures(path),
+                path.open("a", encoding="utf-8", errors="backslashreplace") as stream,
+            ):
                 stream.write(line + "\n")
 
     def advance(self, step: int) -> None:

@@ -1,6 +1,7 @@
 """The training loop: from a recipe to a run folder."""
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -8,25 +9,30 @@ from pathlib import Path
 
 from rich.console import Console
 
+from .._trust import consent
 from ..data.class_faults import describe_class_faults
 from ..data.loading.open_data import show_opening
 from ..data.loading.workers import explain_dead_workers
 from ..errors import Stopped, UserError
 from ..recipe import Recipe
 from .callbacks import Callback, Progress
+from .checkpoint import list_checkpoints
 from .distributed import Ranks, check_alike, join_ranks
 from .evaluating import evaluate_networks, list_networks
-from .files import load_checkpoint, save_checkpoint, write_text
+from .files import write_text
 from .interrupt import watch_stop_requests
 from .labels import label_waits
 from .left_out import check_left_out, describe_splits, write_left_out
+from .lock import RunLock
 from .log import Log
 from .memory import LESS_FOR_TRAINING, explain_out_of_memory
 from .meters import Meters, read_peak_memory
 from .network_input import adopt_network_input, describe_adopted, keep_recorded_input
 from .nonfinite import FILE, check_figures, check_interval
 from .optimizer import compute_lr
+from .recipe_files import list_code
 from .results import write_results
+from .resume import find_own_checkpoint, restore
 from .run_folder import RunFolder
 from .selection import Selection
 from .setup import Setup, State, set_up
@@ -57,46 +63,50 @@ def train(
 
     Raises:
         UserError: see `RunFolder.check` and `set_up`; or the loss is not finite.
-        Stopped: SIGINT or SIGTERM; a checkpoint was written first.
+        Stopped: one of `interrupt.SIGNALS`; a checkpoint was written first.
     """
+    consent(list_code(asdict(recipe)))
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training
     again = f"; go on with --resume --out {folder}"
     with (
+        watch_stop_requests(int(os.environ.get("WORLD_SIZE", "1"))) as stop_requests,
         join_ranks(settings.device, settings.rank_timeout) as ranks,
         _explain_memory(recipe, ranks),
         explain_dead_workers(again),
+        RunLock(folder) as lock,
     ):
         console = console if ranks.first else Console(quiet=True)
         if ranks.first:
             run.check(recipe, resume=resume, overwrite=overwrite)
+            if folder.is_dir():
+                lock.take()
         # Nothing is replaced or made before all that the recipe names is there.
         given, goes_on = recipe, resume and run.recipe.is_file()
+        fresh = not (goes_on and list_checkpoints(run.checkpoints))
         if goes_on:
             recipe = keep_recorded_input(recipe, run.read_recipe().data)
         else:
             recipe = adopt_network_input(recipe)
         data_recipe = run.own_data(recipe) if resume else recipe.data
-        fresh = overwrite or not run.checkpoint.is_file()
         data = show_opening(data_recipe, console)
         setup = set_up(recipe, data, ranks, fresh)
         if goes_on:
             check_left_out(run, data)
         before = run.read_recipe() if goes_on and run.grows(recipe) else None
+        found = None
         if ranks.first:
+            lock.take()
+            run.check(given, resume=resume, overwrite=overwrite)  # another may have made it
+            found = find_own_checkpoint(setup, run) if goes_on else None
             run.open(recipe, overwrite=overwrite)
             write_left_out(run, data)
             if setup.weights is not None:
                 write_text(run.start, json.dumps(asdict(setup.weights), indent=1) + "\n")
         check_alike(ranks, describe_splits(data))  # which also waits for the first rank's files
-        state = State()
         selection = Selection(settings, list_networks(setup), keeps_weights=ranks.first)
-        if run.checkpoint.is_file():
-            saved = load_checkpoint(run.checkpoint)
-            state = setup.load_checkpoint(saved)
-            if "selection" in saved:  # older checkpoints have none
-                selection.load_state_dict(saved["selection"])
+        state, notes, save = restore(setup, run, found, selection)
         trackers = open_trackers(recipe, run) if ranks.first else []
         log = Log(run if ranks.first else None, console, setup.total, trackers)
         setup.watch.begin()
@@ -104,6 +114,8 @@ def train(
             run.forget_after(state.step)
             (run.path / FILE).unlink(missing_ok=True)
         log.say(_summarise(setup, state))
+        for line in notes:
+            log.say(line)
         balanced = recipe.data.balance != "none" or recipe.data.class_weights is not None
         for fault in describe_class_faults(setup.data.source, balanced=balanced):
             log.say(f"warning: {fault}")
@@ -117,8 +129,9 @@ def train(
             log.say(setup.loader.note)
 
         final: dict[str, float] = {}
-        with log.showing(state.step), watch_stop_requests(ranks) as stop_requested:
+        with log.showing(state.step):
             meters = Meters(ranks)
+            stop_requests.begin_training(ranks)
             while state.step < setup.total and not selection.is_exhausted():
                 epoch, number = divmod(state.step, len(setup.sampler))
                 for batch in label_waits(setup.loader.batches(epoch, start=number)):
@@ -131,7 +144,7 @@ def train(
                     log.advance(state.step)
 
                     last = state.step == setup.total
-                    stopping = stop_requested() and not last
+                    stopping = stop_requests.are_agreed() and not last
                     saving = last or stopping or state.step % settings.checkpoint_every == 0
                     epoch_done = number == len(setup.sampler)
                     evaluating = last or (epoch_done and (epoch + 1) % settings.eval_every == 0)
@@ -148,12 +161,7 @@ def train(
                     if saving or last:
                         ranks.note(f"the checkpoint of step {state.step:,}")
                         state.peak_memory = max(state.peak_memory, read_peak_memory(ranks.device))
-                        checkpoint = setup.checkpoint(state)
-                        checkpoint["selection"] = selection.state_dict()
-                        if ranks.first:
-                            save_checkpoint(run.checkpoint, checkpoint)
-                            if settings.keep == "all":
-                                run.keep_checkpoint(state.step)
+                        save(last)
                     if epoch_done or evaluating:
                         done = Progress(
                             state.step,
@@ -168,10 +176,8 @@ def train(
                     if saving or evaluating:
                         meters.restart()  # its time is that of training alone
                     if stopping:
-                        raise Stopped(
-                            f"stopped at step {state.step:,} of {setup.total:,}, checkpoint "
-                            f"written; go on with --resume --out {run.path}"
-                        )
+                        stop_requests.wait_for_all()
+                        raise Stopped(_describe_stop(setup, state, run))
                     if last:
                         break
                 else:
@@ -226,6 +232,13 @@ def _record_training(
         lr=lr,
         images_per_second=interval.images / interval.seconds,
         seconds_left=left,
+    )
+
+
+def _describe_stop(setup: Setup, state: State, run: RunFolder) -> str:
+    return (
+        f"stopped at step {state.step:,} of {setup.total:,}, checkpoint written; go on with "
+        f"--resume --out {run.path}"
     )
 
 

@@ -5,6 +5,7 @@ from copy import copy
 from typing import Any
 
 from ..errors import UserError, shorten
+from .checkpoint import list_checkpoints
 from .files import write_text
 from .log import Log
 from .meters import Interval, StepFigures
@@ -155,4 +156,4 @@ def _end(
 
 
 def _tell_kept(run: RunFolder) -> str:
-    return "; the last checkpoint is kept" * run.checkpoint.is_file()
+    return "; the last checkpoint is kept" * bool(list_checkpoints(run.checkpoints))

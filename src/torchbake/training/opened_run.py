@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from .._shapes import Float, Int, Tensor
+from .._trust import consent, trusting
 from ..data.loading.open_data import Data, show_opening
 from ..data.loading.open_test import show_opening_test
 from ..evaluation import measure, measure_by_class, measure_scaled
@@ -44,6 +45,7 @@ def open_run(
     device_name: str | None = None,
     console: Console,
     test_only: bool = False,
+    trust: bool = False,
 ) -> OpenedRun:
     """Open the finished run in `folder`.
 
@@ -52,6 +54,7 @@ def open_run(
         test_only: open the test images alone, for which training images need not be there, and
             other data may have the classes in another order or only some of them (see
             `open_test`); they stand in the place of the training images, too.
+        trust: import what the run's recipe names as `module:object`.
         data_name, test_split, device_name: in place of the recipe's `data.name`,
             `data.test_split` and `training.device`; other data have their own labels.
 
@@ -59,7 +62,9 @@ def open_run(
         UserError: no run folder, no weights in it, or weights of another network.
     """
     run = RunFolder(folder)
-    recipe = run.read_recipe()
+    consent([data_name])
+    with trusting(trust):
+        recipe = run.read_recipe()
     device = find_device(device_name or recipe.training.device, 0)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # or something would be left on the first one
@@ -92,6 +97,7 @@ def evaluate_run(
     data_name: str | None = None,
     device_name: str | None = None,
     console: Console,
+    trust: bool = False,
 ) -> dict[str, float]:
     """The figures of `evaluation.evaluate` for the finished run in `folder` (see `open_run`).
 
@@ -104,6 +110,7 @@ def evaluate_run(
         device_name=device_name,
         console=console,
         test_only=True,
+        trust=trust,
     )
     return evaluate_opened(opened, ema=ema).figures
 

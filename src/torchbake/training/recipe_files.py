@@ -10,6 +10,7 @@ import pydantic
 import yaml
 
 from .._own_code import explain_error
+from .._trust import consent, is_withheld, refuse_withheld, withhold
 from ..errors import UserError, shorten, suggest_names
 from ..methods import METHODS
 from ..methods.find import find_method, read_settings
@@ -26,6 +27,9 @@ from .yaml_text import NotYAMLError, read_yaml, read_yaml_file
 if TYPE_CHECKING:
     from ..methods import Method
 
+CODE_KEYS = {"method": "method.name", "model": "model.name", "data": "data.name"}
+"""Keys that may name code, by their sections."""
+
 LONGEST_CHAIN = 20
 """Files of which each extends the next."""
 
@@ -33,13 +37,16 @@ DEEPEST = 8
 """Parts of a dotted key that are told apart; no recipe has so many."""
 
 
-def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
+def load_recipe(
+    name: str, overrides: Iterable[tuple[str, str]] = (), *, from_run: bool = False
+) -> Recipe:
     """Load a recipe by its shipped name or its file's path, and apply dotted overrides.
 
     Args:
         name: such as `digits/bake`, or the path of a YAML file.
         overrides: pairs such as ("optimizer.lr", "0.1"); the value is read as YAML. A section's
             own name stands for its `name` key, ("method", "cross-entropy"), and goes first.
+        from_run: the file is a run's, and code that it names is not the user's (see `_trust`).
 
     A description belongs to a recipe's data, model and method. If an override or a file that
     extends the recipe names another of these and gives no description, the recipe has none.
@@ -49,11 +56,16 @@ def load_recipe(name: str, overrides: Iterable[tuple[str, str]] = ()) -> Recipe:
     """
     recipe = overlay = _read(name)
     overrides = list(overrides)
+    if from_run:
+        withhold(list_code(overlay), name)
+    else:
+        consent(list_code(overlay))
     # First the names of sections, since another method drops the settings of the former.
     for key, text in sorted(overrides, key=lambda override: "." in override[0]):
         value = _read_value(key, text)
         for part in reversed(key.split(".", DEEPEST)):
             value = {part: value}
+        consent(list_code(value))
         overlay = merge_overlays(overlay, value)
     if not any(key == "description" for key, _ in overrides):
         overlay = drop_description(overlay, recipe)
@@ -73,13 +85,28 @@ def _read_value(key: str, text: str) -> Any:
 def make_recipe(overlay: Mapping[str, Any]) -> Recipe:
     """A recipe from nested dictionaries, checked; what is missing has its default."""
     recipe = _check_sections(overlay)
-    recipe = replace(recipe, method=_check_method(recipe.method))
-    check_combinations(recipe, make_method(recipe.method))
-    if recipe.model.arguments:
+    # What is code from elsewhere stays as it is, unchecked.
+    if not is_withheld(recipe.method.get("name")):
+        recipe = replace(recipe, method=_check_method(recipe.method))
+        check_combinations(recipe, make_method(recipe.method))
+    if recipe.model.arguments and not is_withheld(recipe.model.name):
         from ..models.arguments import check_arguments
 
         check_arguments(recipe.model.name, recipe.model.arguments, _MODEL_KEYS)
     return recipe
+
+
+def list_code(overlay: Mapping[str, Any]) -> list[str]:
+    """The names in a recipe that may stand for code, `module:object`."""
+    sections = [overlay.get(section) for section in CODE_KEYS]
+    names = [part.get("name") if isinstance(part, Mapping) else part for part in sections]
+    return [name for name in names if isinstance(name, str)]
+
+
+def check_consent(recipe: Recipe) -> None:
+    """Raise UserError if the recipe names code that must not be imported."""
+    for name, key in zip(list_code(asdict(recipe)), CODE_KEYS.values(), strict=True):
+        refuse_withheld(name, key)
 
 
 def preview_recipe(name: str) -> Recipe:

@@ -11,8 +11,8 @@ from torch.utils import _pytree
 
 from ..data.loading.open_data import show_opening
 from ..errors import UserError
+from .checkpoint import list_checkpoints, load_checkpoint
 from .distributed import Ranks, prepare_device
-from .files import load_checkpoint
 from .meters import Meters
 from .nonfinite import list_batch
 from .optimizer import compute_lr
@@ -74,18 +74,9 @@ def replay_step(
 
 def _find_checkpoint(run: RunFolder, step: int) -> tuple[Path | None, dict[str, Any] | None]:
     """The last checkpoint from before this step, and what it holds; None if there is none."""
-    kept = sorted(
-        (int(path.stem.removeprefix("step-")), path)
-        for path in run.checkpoint.parent.glob("step-*.pt")
-        if path.stem.removeprefix("step-").isdecimal()
-    )
-    paths = [path for number, path in kept if number < step]
-    if run.checkpoint.is_file():
-        paths.append(run.checkpoint)
-    for path in reversed(paths):
-        saved = load_checkpoint(path)
-        if saved["state"]["step"] < step:
-            return path, saved
+    for path in list_checkpoints(run.checkpoints):
+        if int(path.name.removeprefix("step-")) < step:
+            return path, load_checkpoint(path)
     return None, None
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from ..data.loading.readable import count_left_out
 from ..recipe import Recipe
 from .files import save_weights, write_text
-from .run_folder import FREE_KEYS, RunFolder, flatten_recipe
+from .resume_keys import FREE_KEYS
+from .run_folder import RunFolder, flatten_recipe
 from .run_records import dump_json
 from .selection import Selection
 from .setup import Setup, State
@@ -26,13 +27,14 @@ def write_results(
     if selection.wanted:
         selection.restore_weights()
     description = _describe(setup, state)
-    temperatures = {}
+    temperatures, checksums = {}, {}
     for prefix, network in selection.networks.items():
         own, temperature = description, chosen.get(f"{prefix}temperature", math.nan)
         if math.isfinite(temperature):
             temperatures[f"{prefix}temperature"] = temperature
             own = replace(description, temperature=temperature)
-        save_weights(run.ema_weights if prefix else run.weights, network, own.to_metadata())
+        path = run.ema_weights if prefix else run.weights
+        checksums[path.name] = save_weights(path, network, own.to_metadata())
     evaluated = [record for record in run.read_metrics() if record["kind"] == "eval"]
     trained = [*setup.model.parameters(), *setup.method.parameters()]
     result = {
@@ -41,6 +43,7 @@ def write_results(
         "parameters": sum(p.numel() for p in setup.model.parameters()),
         "trained_parameters": sum(p.numel() for p in trained if p.requires_grad),
         **temperatures,
+        "weights_sha256": checksums,
         "stopped_early": state.step < setup.total,
         "left_out_images": count_left_out(setup.data.left_out),
         "test_images": len(setup.data.source.test),

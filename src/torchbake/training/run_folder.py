@@ -1,19 +1,23 @@
 """The folder of a run: created, refused, continued or replaced."""
 
 import json
-import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from .._digests import check_weights
+from .._trust import withhold
 from ..data.sources.labels import read_label_text
 from ..errors import UserError
 from ..recipe import DataRecipe, Recipe
 from .environment import describe_environment
-from .files import write_text
+from .files import explaining_failures, write_text
+from .lock import LOCK
 from .network_input import KEYS
-from .recipe_files import dump_recipe, make_recipe
+from .recipe_files import dump_recipe, list_code, make_recipe
+from .resume_keys import GROWING_KEYS, may_change
 from .run_records import (
     Environment,
     Result,
@@ -24,30 +28,9 @@ from .run_records import (
 )
 from .yaml_text import read_yaml_file
 
-# What a resumed run may change, since the result does not depend on it.
-FREE_KEYS = (
-    "description",
-    "data.cache",
-    "data.folder",
-    "data.workers",
-    "training.checkpoint_every",
-    "training.cuda_graphs",
-    "training.device",
-    "training.keep",
-    "training.nonfinite_limit",
-    "training.on_nonfinite",
-    "training.rank_timeout",
-    "training.report",
-    "training.trackers",
-)
-
-
-GROWING_KEYS = ("training.epochs", "training.max_steps")
-"""What a finished run may have more of when it is resumed."""
-
 
 class RunFolder:
-    """`recipe.yaml`, `environment.json`, `metrics.jsonl`, `train.log`, `checkpoints/last.pt`, …"""
+    """`recipe.yaml`, `environment.json`, `metrics.jsonl`, `train.log`, `checkpoints/`, …"""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,7 +38,7 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
         self.log = path / "train.log"
-        self.checkpoint = path / "checkpoints" / "last.pt"
+        self.checkpoints = path / "checkpoints"
         self.weights = path / "model.safetensors"
         self.ema_weights = path / "model_ema.safetensors"
         self.start = path / "started-from.json"  # what model.weights gave
@@ -72,7 +55,7 @@ class RunFolder:
         """
         if resume and overwrite:
             raise UserError("--resume and --overwrite exclude each other")
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if not self.path.exists() or (self.path.is_dir() and not self._list_content()):
             return
         if not self.recipe.is_file():
             raise UserError(f"{self.path} exists and is not a run folder; choose another --out")
@@ -91,7 +74,7 @@ class RunFolder:
             labels = Path(recipe.data.labels).expanduser()
         labels_text = None if labels is None else read_label_text(labels)
         if overwrite and self.path.exists():
-            shutil.rmtree(self.path)
+            self._empty()
         # The recipe is written first: it is what makes this a run folder.
         if not self.recipe.is_file():
             write_text(self.recipe, dump_recipe(recipe))
@@ -104,6 +87,19 @@ class RunFolder:
         if not self.environment.is_file():
             text = json.dumps(describe_environment(), indent=2, ensure_ascii=False)
             write_text(self.environment, text + "\n")
+
+    def _list_content(self) -> list[Path]:
+        """All but the lock of who is at work here."""
+        return [path for path in self.path.iterdir() if path.name != LOCK]
+
+    def _empty(self) -> None:
+        """Remove all but the lock; the recipe last, without which it is no run folder any more."""
+        with explaining_failures(self.path):
+            for path in sorted(self._list_content(), key=lambda path: path == self.recipe):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
     def grows(self, recipe: Recipe) -> bool:
         """Whether this recipe makes the finished run longer."""
@@ -124,6 +120,7 @@ class RunFolder:
         # What is cut off would have its default.
         if not isinstance(training, dict) or "report" not in training:
             raise UserError(f"{self.recipe}: damaged: cut before its end, 'training.report'")
+        withhold(list_code(overlay), self.recipe)
         try:
             return make_recipe(overlay)
         except UserError as error:
@@ -136,12 +133,16 @@ class RunFolder:
             ema: of their moving average.
 
         Raises:
-            UserError: it is not there.
+            UserError: it is not there, or is not what the run wrote.
         """
         path = self.ema_weights if ema else self.weights
         if not path.is_file():
             hint = "has training.ema_decay been set?" if ema else "finish it with train --resume"
             raise UserError(f"{self.path}: there is no {path.name} yet; {hint}")
+        noted = None
+        with suppress(UserError):  # what else is damaged shows where it is needed
+            noted = self.read_result().get("weights_sha256") if self.result.is_file() else None
+        check_weights(path, noted.get(path.name) if isinstance(noted, dict) else None)
         return path
 
     def read_result(self) -> dict[str, Any]:
@@ -151,15 +152,6 @@ class RunFolder:
     def read_environment(self) -> dict[str, Any]:
         """Where and when the run began (see `run_records.Environment`)."""
         return read_json(self.environment, Environment)
-
-    def keep_checkpoint(self, step: int) -> None:
-        """Keep the last checkpoint under the number of its step, too."""
-        kept = self.checkpoint.with_name(f"step-{step}.pt")
-        kept.unlink(missing_ok=True)
-        try:
-            os.link(self.checkpoint, kept)
-        except OSError:  # a file system without links
-            shutil.copyfile(self.checkpoint, kept)
 
     def own_data(self, recipe: Recipe) -> DataRecipe:
         """The data of this run's recipe, with the labels that it began with."""
@@ -186,7 +178,7 @@ class RunFolder:
         differing = [
             f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
             for key in sorted(before | now)
-            if before.get(key) != now.get(key) and key not in FREE_KEYS
+            if before.get(key) != now.get(key) and not may_change(key)
             if not (self.result.is_file() and _is_more(key, before.get(key), now.get(key)))
         ]
         if differing:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from .._digests import check_weights
 from ..batch import Batch
 from ..data.loading.open_data import Data
 from ..data.loading.train_loader import TrainLoader
@@ -60,6 +61,7 @@ class Setup:
         total: updates of the whole run.
         forwards: of this rank, counted.
         teacher_images: what the networks of other runs that teach this one have seen.
+        teachers: the checksums of these networks' weights, by their run folders.
         weights: what the network took from the file that `model.weights` names.
     """
 
@@ -80,10 +82,14 @@ class Setup:
     total: int
     forwards: ForwardCounter
     teacher_images: int
+    teachers: dict[str, str]
     weights: LoadedWeights | None = None
 
     def checkpoint(self, state: State) -> dict[str, Any]:
-        """Everything that later steps depend on; all ranks must call this together."""
+        """Everything that later steps depend on, as it is now, not a copy.
+
+        All ranks must call this together.
+        """
         method = self.method.state_dict()
         for name in self.method.rank_rows:
             method[name] = gather_rows(method[name])
@@ -146,7 +152,9 @@ def set_up(recipe: Recipe, data: Data, ranks: Ranks, fresh: bool = True) -> Setu
     average = None
     if training.ema_decay is not None:
         average = WeightAverage(model, training.ema_decay)
-    counter, teacher_images = _set_up_method(method, model, recipe, data, ranks, piece, fresh)
+    counter, teacher_images, teachers = _set_up_method(
+        method, model, recipe, data, ranks, piece, fresh
+    )
     wrapped: nn.Module = model.train()
     if ranks.world_size > 1:
         devices = [ranks.device] if ranks.device.type == "cuda" else None
@@ -189,6 +197,7 @@ def set_up(recipe: Recipe, data: Data, ranks: Ranks, fresh: bool = True) -> Setu
         total=min(total, training.max_steps or total),
         forwards=counter,
         teacher_images=teacher_images,
+        teachers=teachers,
         weights=weights,
     )
 
@@ -201,10 +210,15 @@ def _set_up_method(
     ranks: Ranks,
     batch_size: int,
     fresh: bool,
-) -> tuple[ForwardCounter, int]:
-    """Let the method make what it keeps; a counter of forwards, and what its teachers have seen."""
+) -> tuple[ForwardCounter, int, dict[str, str]]:
+    """Let the method make what it keeps.
+
+    Returns:
+        A counter of forwards, the images that its teachers have seen, and their checksums.
+    """
     counter = ForwardCounter(ranks.device)
     taught: list[int] = []
+    teachers: dict[str, str] = {}
 
     def make_network(number: int) -> nn.Module:
         made = make_model(recipe, data, pretrained=fresh, number=number)
@@ -218,6 +232,7 @@ def _set_up_method(
         run = RunFolder(Path(folder))
         network = place_model(load_model(run, data), recipe, ranks).eval().requires_grad_(False)
         counter.watch(network)
+        teachers[folder] = check_weights(run.find_weights())
         taught.append(max((record["images"] for record in run.read_metrics()), default=0))
         return network
 
@@ -240,7 +255,7 @@ def _set_up_method(
     )
     counter.watch(model)
     method.to(ranks.device).train()
-    return counter, sum(taught)
+    return counter, sum(taught), teachers
 
 
 # Not to spread buffers at each forward, as torch's versions call it.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from .._trust import refuse_withheld
 from ..errors import UserError
 from ..recipe import ModelRecipe
 from .named_recipes import find_named
@@ -35,6 +36,8 @@ def start_from(folder: Path, overrides: Overrides) -> Overrides:
         value = getattr(recipe.model, field.name)
         key = "model" if field.name == "name" else f"model.{field.name}"
         if field.name not in ("weights", "pretrained", "freeze") and not {key, "model"} & given:
+            if key == "model":
+                refuse_withheld(str(value), "--init-from")
             found.append((key, yaml.safe_dump(value, default_flow_style=True)))
     return found
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from .._digests import check_weights
+from .._trust import withhold
 from .._version import __version__
 from ..data.augment.geometry import choose_crop_share
 from ..data.preprocessing import Preprocessing
@@ -81,7 +83,12 @@ def digest_recipe(flat: dict[str, Any]) -> str:
 
 
 def read_description(path: Path, recipe: Recipe | None = None) -> Description:
-    """What the metadata of a weights file say (see `parse_description`)."""
+    """What the metadata of a weights file say (see `parse_description`).
+
+    Raises:
+        UserError: it cannot be read, or is not what was written.
+    """
+    check_weights(path)
     return parse_description(path, _read_metadata(path), recipe)
 
 
@@ -113,6 +120,7 @@ def parse_description(
             f.name: _parse(metadata[f.name]) for f in fields(Preprocessing) if f.name in metadata
         }
         temperature = metadata.get("temperature")
+        withhold([metadata["model"]], path)
         return Description(
             metadata["model"],
             tuple(json.loads(metadata["classes"])),
@@ -160,8 +168,10 @@ def restore_weights(model: Classifier, path: Path, name: str) -> None:
         name: of the network, for messages.
 
     Raises:
-        UserError: the file cannot be read, or has the weights of another network.
+        UserError: the file cannot be read, is not what was written, or has the weights of another
+            network.
     """
+    check_weights(path)
     try:
         with safe_open(path, "pt") as file:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

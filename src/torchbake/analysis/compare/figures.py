@@ -8,11 +8,13 @@ from inspect import signature
 from pathlib import Path
 from typing import NamedTuple
 
+from ..._trust import is_withheld
 from ...errors import UserError
 from ...methods.find import find_method
 from ...recipe import Recipe
 from ...training.results import choose_figures
-from ...training.run_folder import FREE_KEYS, RunFolder, flatten_recipe
+from ...training.resume_keys import FREE_KEYS
+from ...training.run_folder import RunFolder, flatten_recipe
 from .seeds import Record, average, average_if_known, compare_pairs
 
 FIGURES = ("top1", "nll", "ece")
@@ -165,11 +167,13 @@ def _pick_figures(figures: Record, prefix: str) -> Record:
 
 def label_method(recipe: Recipe) -> list[str]:
     """The method's name and its settings that are not the default."""
-    defaults = signature(find_method(recipe.method["name"])).parameters
+    name = recipe.method["name"]
+    defaults = {} if is_withheld(name) else signature(find_method(name)).parameters
     settings = [
         f"{key}={value}"
         for key, value in recipe.method.items()
-        if key not in ("name", "teacher", "teachers") and value != defaults[key].default
+        if key not in ("name", "teacher", "teachers")
+        and (key not in defaults or value != defaults[key].default)
     ]
     return [recipe.method["name"], *settings]
 

@@ -203,8 +203,9 @@ def _do_run(
         line = f"top-1 {final['top1']:.2f} %, {final['seconds']:.1f} s"
         try:
             report([folder], folder.report, Console(quiet=True))
-        except OSError as error:
-            line += f" (no report.html: {error.strerror})"
+        except (OSError, UserError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            line += f" (no report.html: {reason})"
     except UserError as error:
         line = f"failed: {error}"
     except (Stopped, KeyboardInterrupt):

@@ -10,7 +10,9 @@ from rich.console import Console
 from torch.nn import functional as F
 
 from ..._shapes import Int, Tensor, UInt8
+from ..._trust import is_withheld
 from ...data.sources.base import Split
+from ...methods import Method
 from ...methods.bake import BAKE
 from ...methods.bake_variants import BAKEVariants
 from ...recipe import Recipe
@@ -41,15 +43,20 @@ NOT_FROM_BATCH = (
 )
 
 
+def _make_method(recipe: Recipe) -> Method | None:
+    """The recipe's method; None if it is code that must not be imported."""
+    return None if is_withheld(recipe.method["name"]) else make_method(recipe.method)
+
+
 def find_bake(recipe: Recipe) -> BAKE:
     """The recipe's method if it is BAKE, else BAKE as it is by default."""
-    method = make_method(recipe.method)
+    method = _make_method(recipe)
     return method if isinstance(method, BAKE) else BAKE()
 
 
 def make_remark(recipe: Recipe) -> str:
     """A remark if the page's targets are not those that the run was taught, else ""."""
-    method = make_method(recipe.method)
+    method = _make_method(recipe)
     if not isinstance(method, BAKE):
         return NOT_BAKE
     further = isinstance(method, BAKEVariants) and not method.from_batch

@@ -74,9 +74,12 @@ def prepare_workers(count: int) -> dict[str, Any]:
 
 
 def _begin(peaks: Tensor, worker: int) -> None:
-    """Leave it to the main process what a Ctrl-C means, and end when it says so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Leave it to the main process what signals mean, which a whole job may be sent.
+
+    A worker ends when its queue says so, or when the main process is gone.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     _own[:] = [peaks[worker : worker + 1]]
     note_memory()
 
