@@ -7,11 +7,13 @@ from rich.console import Console
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchbake.errors import UserError
+from torchbake.methods import Step
 from torchbake.training import loop
-from torchbake.training.distributed import allow_tf32, join_ranks, list_tf32
+from torchbake.training.distributed import Ranks, allow_tf32, join_ranks, list_tf32
 from torchbake.training.files import copy_to_host
+from torchbake.training.finite import Watch
+from torchbake.training.meters import WORST, Meters
 from torchbake.training.recipe_files import load_recipe
-from torchbake.training.setup import State
 
 
 def test_only_ieee_does_without_tf32(tmp_path):
@@ -85,20 +87,21 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class Trained:
-    """As much of a setup as a check of the weights needs."""
-
-    def __init__(self, *weights):
-        self.model = torch.nn.ParameterList(map(torch.tensor, weights))
-
-
-def test_all_weights_are_checked_by_one_read(unchecked):
+def test_steps_and_their_record_read_no_value_by_itself():
+    """What they note is read at once, by one `tolist`."""
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    optimizer = torch.optim.AdamW(network.parameters())
+    watch = Watch(network, torch.nn.Module(), None, optimizer)
+    meters = Meters(Ranks(0, 1, torch.device("cpu")))
+    logits, labels = torch.ones(4, 3), torch.tensor([0, 1, 2, 0])
     with Reads() as reads:
-        loop._check_finite(Trained([1.0, 2.0], [3.0], [4.0]), State())
+        for number in range(70):
+            meters.add(Step(logits.mean(), logits, {"a": logits.mean()}), labels)
+            meters.end_step(number, {WORST: watch.look_at_networks()})
+        assert len(meters.close(watch.look_at_all()).steps) == 70
+        assert reads.count == 0
+        assert float(logits[0, 0]) == 1.0
     assert reads.count == 1
-    for bad in (float("nan"), float("inf")):
-        with pytest.raises(UserError, match="the weights are not finite at step 7"):
-            loop._check_finite(Trained([1.0], [2.0, bad], [3.0]), State(step=7))
 
 
 def test_one_gpu_for_several_ranks_is_refused(monkeypatch):
