@@ -54,6 +54,9 @@ class Classifier(nn.Module):
         else:
             layers[self.layer].register_forward_hook(self._keep_output)
         self._kept: Any = None
+        # Only during a forward pass of this object: else the network's own, and an export of it,
+        # would leave tensors here.
+        self._listening = False
         self.still: tuple[str, ...] = ()  # layers that stay in evaluation mode
 
     def list_head(self) -> tuple[str, ...]:
@@ -70,24 +73,44 @@ class Classifier(nn.Module):
         return self
 
     def _keep_input(self, layer: nn.Module, inputs: Any) -> None:
-        self._kept = inputs[0]
+        if self._listening:
+            self._kept = inputs[0]
 
     def _keep_output(self, layer: nn.Module, inputs: Any, output: Any) -> None:
-        self._kept = output
+        if self._listening:
+            self._kept = output
 
     def forward(self, images: Float[Tensor, "n ch h w"]) -> Output:
-        logits = self.network(images)
+        return self.compute(images)
+
+    def compute(self, *inputs: Any, **named: Any) -> Output:
+        """The features and logits of whatever the network takes."""
+        if getattr(self, "_is_replica", False):  # whose hooks are those of the original
+            raise UserError(
+                "torch.nn.DataParallel mixes up the features of its replicas: start one process a "
+                "device with torchrun, and take DistributedDataParallel"
+            )
+        self._listening = True
+        logits = read_logits(self.network(*inputs, **named))
+        self._listening = False
         features, self._kept = self._kept, None
         if not isinstance(features, Tensor) or not 2 <= features.ndim <= 4:
             raise UserError(
                 f"layer '{self.layer}' gave no features: expected a tensor (n, d), (n, t, d) or "
                 f"(n, d, h, w), got {_describe(features)}"
             )
+        return Output(self.pool(features), logits)
+
+    def pool(self, features: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
+        """The mean of maps (n, d, h, w) over their positions, or of tokens (n, t, d) over t."""
         if features.ndim == 4:
-            features = features.mean(dim=(2, 3))
-        elif features.ndim == 3:
-            features = features.mean(dim=1)
-        return Output(features, logits)
+            return features.mean(dim=(2, 3))
+        return features.mean(dim=1) if features.ndim == 3 else features
+
+
+def read_logits(output: Any) -> Any:
+    """The logits in what a network returns: itself, or the part of its output object so called."""
+    return output if isinstance(output, Tensor) else getattr(output, "logits", output)
 
 
 def _describe(value: Any) -> str:
