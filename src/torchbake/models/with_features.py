@@ -70,7 +70,11 @@ class FeatureModel(Classifier):
         output = super().compute(*inputs, **named)
         made = count_outputs(self.network.get_submodule(str(self.layer)))
         logits: Any = output.logits
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or made not in (None, logits.shape[1]):
+        if (
+            not isinstance(logits, Tensor)
+            or logits.ndim != 2
+            or made not in (None, logits.shape[1])
+        ):
             got = f"{tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(
                 f"layer '{self.layer}' does not make the model's logits: expected logits (n, "
