@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .losses.distillation import distillation_loss as distillation_loss
     from .losses.multi_label import MultiLabelBAKELoss as MultiLabelBAKELoss
     from .models.with_features import with_features as with_features
-    from .sampling.resumable import ResumableDataLoader as ResumableDataLoader
     from .sampling.class_groups import ClassGroupedBatchSampler as ClassGroupedBatchSampler
+    from .sampling.resumable import ResumableDataLoader as ResumableDataLoader
 
 _HOMES = {
     "BAKELoss": "losses.bake",

@@ -113,7 +113,7 @@ def test_compiled_in_one_graph_and_the_model_itself_exported(unchecked):
     images = torch.randn(4, 1, 8, 8)
     program = torch.export.export(model.network.eval(), (images,))
     assert torch.equal(program.module()(images), model.network(images))
-    with pytest.raises(UserError, match="export the model itself, .* attribute network"):
+    with pytest.raises(UserError, match=r"export the model itself, .* attribute network"):
         torch.export.export(model.eval(), (images,))
     model.train()
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
@@ -172,7 +172,7 @@ def test_models_whose_features_cannot_be_told(make, message):
 def test_replicas_of_data_parallel_are_refused():
     model = with_features(small())
     model._is_replica = True  # as torch.nn.parallel.replicate does; it needs GPUs
-    with pytest.raises(UserError, match="torch.nn.DataParallel .* torchrun"):
+    with pytest.raises(UserError, match=r"torch.nn.DataParallel .* torchrun"):
         model(torch.randn(4, 1, 8, 8))
 
 

@@ -1,4 +1,4 @@
-"""`ResumableDataLoader`: resumed behind the batch that was used, with the same random transforms."""
+"""`ResumableDataLoader`: resumed behind the batch that was used, transforms and all."""
 
 import random
 
@@ -71,7 +71,7 @@ def test_the_epoch_that_is_set_is_that_of_the_state(whole):
     assert [rows(batch) for batch in loader] == whole[10:]
 
 
-def test_the_main_process_keeps_its_own_random_numbers():
+def test_the_main_process_keeps_its_own_random_numbers(unchecked):
     drawn = []
     for loader in (make(), DataLoader([0])):  # any loader draws one number itself
         torch.manual_seed(0)

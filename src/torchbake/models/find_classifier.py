@@ -55,7 +55,7 @@ def find_classifier(network: nn.Module) -> str:
             raise UserError(_describe_several(layers))
     elif hasattr(network, "get_classifier"):  # of timm, and several or none
         heads = network.get_classifier()
-        several = isinstance(heads, tuple | list) or isinstance(heads, nn.ModuleList)
+        several = isinstance(heads, (tuple, list, nn.ModuleList))
         raise UserError(_describe_several(layers[-2:]) if several else _NONE)
     if not layers:
         raise UserError(_NONE)
