@@ -1,5 +1,7 @@
 """A network that returns features and logits."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -85,13 +87,18 @@ class Classifier(nn.Module):
 
     def compute(self, *inputs: Any, **named: Any) -> Output:
         """The features and logits of whatever the network takes."""
+        return Output(*self.watch(partial(self.network, *inputs, **named)))
+
+    def watch(self, forward: Callable[[], Any]) -> tuple[Float[Tensor, "n d"], Any]:
+        """The features of a forward pass of the network, and what that returns.
+
+        Args:
+            forward: runs the network once, by whatever it is wrapped in.
+        """
         if getattr(self, "_is_replica", False):  # whose hooks are those of the original
-            raise UserError(
-                "torch.nn.DataParallel mixes up the features of its replicas: start one process a "
-                "device with torchrun, and take DistributedDataParallel"
-            )
+            raise UserError(NO_DATA_PARALLEL)
         self._listening = True
-        logits = read_logits(self.network(*inputs, **named))
+        output = forward()
         self._listening = False
         features, self._kept = self._kept, None
         if not isinstance(features, Tensor) or not 2 <= features.ndim <= 4:
@@ -99,7 +106,7 @@ class Classifier(nn.Module):
                 f"layer '{self.layer}' gave no features: expected a tensor (n, d), (n, t, d) or "
                 f"(n, d, h, w), got {_describe(features)}"
             )
-        return Output(self.pool(features), logits)
+        return self.pool(features), output
 
     def pool(self, features: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
         """The mean of maps (n, d, h, w) over their positions, or of tokens (n, t, d) over t."""
@@ -108,9 +115,10 @@ class Classifier(nn.Module):
         return features.mean(dim=1) if features.ndim == 3 else features
 
 
-def read_logits(output: Any) -> Any:
-    """The logits in what a network returns: itself, or the part of its output object so called."""
-    return output if isinstance(output, Tensor) else getattr(output, "logits", output)
+NO_DATA_PARALLEL = (
+    "torch.nn.DataParallel mixes up the features of its replicas: start one process a device with "
+    "torchrun, and take DistributedDataParallel"
+)
 
 
 def _describe(value: Any) -> str:

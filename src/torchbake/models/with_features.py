@@ -1,6 +1,7 @@
 """Any classifier, returning its features beside its logits while it trains."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from .._shapes import Float, Tensor
 from ..errors import UserError
-from .classifier import Classifier, Output, read_logits
+from .classifier import Classifier, Output
 from .find_classifier import count_outputs, find_classifier
 
 _PREFIX = "network."
@@ -66,10 +67,14 @@ class FeatureModel(Classifier):
         return logits
 
     def compute(self, *inputs: Any, **named: Any) -> Output:
-        """Features and logits, whatever the mode."""
-        output = super().compute(*inputs, **named)
+        """The features and logits of whatever the model takes, in any mode."""
+        features, output = self.watch(partial(self.network, *inputs, **named))
+        return Output(features, self.check_logits(output))
+
+    def check_logits(self, output: Any) -> Float[Tensor, "n c"]:
+        """The logits in what the model returned, if the layer can have made them."""
         made = count_outputs(self.network.get_submodule(str(self.layer)))
-        logits: Any = output.logits
+        logits: Any = read_logits(output)
         if (
             not isinstance(logits, Tensor)
             or logits.ndim != 2
@@ -80,7 +85,7 @@ class FeatureModel(Classifier):
                 f"layer '{self.layer}' does not make the model's logits: expected logits (n, "
                 f"{'c' if made is None else made}), got {got}; name the layer that does"
             )
-        return output
+        return logits
 
     def pool(self, features: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
         if features.ndim == 3:
@@ -115,6 +120,11 @@ class FeatureModel(Classifier):
             if name == "network":  # not there yet, as while it is unpickled
                 raise
             return getattr(self.network, name)
+
+
+def read_logits(output: Any) -> Any:
+    """The logits in what a model returns: itself, or the part of its output object so called."""
+    return output if isinstance(output, Tensor) else getattr(output, "logits", output)
 
 
 def _add_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
