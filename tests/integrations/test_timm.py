@@ -17,7 +17,6 @@ from torchbake.data.augment.normalise import measure_channels
 from torchbake.errors import UserError
 from torchbake.integrations.timm import BAKETask, group_batches
 
-
 # timm leaves the files open that it reads.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -153,5 +152,5 @@ def test_loaders_that_do_not_shuffle_plainly_are_refused(folder):
     assert isinstance(grouped, MultiEpochsDataLoader)
     epochs = [torch.cat([target for _, target in grouped]).tolist() for _ in range(2)]
     assert epochs[0] != epochs[1]
-    with pytest.raises(UserError, match="must be a BAKELoss or a .* got CrossEntropyLoss"):
+    with pytest.raises(UserError, match=r"must be a BAKELoss or a .* got CrossEntropyLoss"):
         BAKETask(network(), torch.nn.CrossEntropyLoss())
