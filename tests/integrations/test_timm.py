@@ -1,5 +1,8 @@
 """BAKE as a task of timm: losses, class groups in timm's loader, evaluation, checkpoints."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -17,6 +20,7 @@ from torchbake.data.augment.normalise import measure_channels
 from torchbake.errors import UserError
 from torchbake.integrations.timm import BAKETask, group_batches
 
+EXAMPLE = Path(__file__).parents[2] / "examples/timm_task.py"
 # timm leaves the files open that it reads.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -154,3 +158,8 @@ def test_loaders_that_do_not_shuffle_plainly_are_refused(folder):
     assert epochs[0] != epochs[1]
     with pytest.raises(UserError, match=r"must be a BAKELoss or a .* got CrossEntropyLoss"):
         BAKETask(network(), torch.nn.CrossEntropyLoss())
+
+
+def test_the_example_learns(capsys):
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert float(capsys.readouterr().out.split()[-2]) > 40
