@@ -167,8 +167,8 @@ def test_what_would_have_no_effect_or_cannot_be_is_refused(tmp_path, monkeypatch
     assert len(BAKETrainer(**given, partners=0).get_train_dataloader()) == 9
     with pytest.raises(UserError, match="label_smoothing_factor have no effect"):
         BAKETrainer(**given | {"args": arguments(tmp_path, label_smoothing_factor=0.1)})
+    model = vit().train()
     with pytest.raises(UserError, match="no 'labels', only 'pixel_values'"):
-        model = vit().train()
         BAKETrainer(**given).compute_loss(model, {"pixel_values": digits()[0][:4]})
     with pytest.raises(UserError, match="needs a train_dataset"):
         BAKETrainer(**given | {"train_dataset": None}).get_train_dataloader()
