@@ -3,8 +3,9 @@
     uv run python -m benchmarks.tables
 
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`; the keys of recipes, between
-`<!-- keys: recipe -->` or `<!-- keys: methods -->` and `<!-- end -->`, come from the code itself, and
-`<!-- example: NAME -->` is a program of examples/. A test holds that all of them are what this makes.
+`<!-- keys: recipe -->` or `<!-- keys: methods -->` and `<!-- end -->`, come from the code itself; a
+program of examples/ stands between `<!-- example: NAME -->` and `<!-- end -->`. A test holds that
+all of them are what this makes.
 """
 
 import json

@@ -30,9 +30,9 @@ def as_markdown(rows: Rows) -> str:
             lines.append(f"| {' | '.join(cells)} |")
     seeds = len({row["seed"] for row in rows})
     note = (
-        f"Mean ± standard error over {seeds} seeds, on equal numbers of images seen, last step. mAP: "
-        "the mean over the classes of average precision. NLL: binary cross-entropy on the test "
-        "pictures. p of a paired t-test."
+        f"Mean ± standard error over {seeds} seeds, on equal numbers of images seen, last step. "
+        "mAP: the mean over the classes of average precision. NLL: binary cross-entropy on the "
+        "test pictures. p of a paired t-test."
     )
     return "\n".join([*lines, "", note])
 
