@@ -26,7 +26,7 @@ criterion = BAKELoss(group=torch.distributed.group.WORLD)
 sampler = ClassGroupedBatchSampler(labels[:300], batch_size=32, partners=3)
 loader = ResumableDataLoader(TensorDataset(images[:300], labels[:300]), sampler)
 accelerator.register_for_checkpointing(loader)
-for _ in range(10):
+for _ in range(30):
     for x, y in loader:
         x, y = x.to(accelerator.device), y.to(accelerator.device)
         features, logits = model(x)

@@ -59,7 +59,7 @@ def make_trainer(**options):
 
 if __name__ == "__main__":
     lightning.seed_everything(0)
-    trainer = make_trainer(max_epochs=10)
+    trainer = make_trainer(max_epochs=30)
     module = Digits()
     trainer.fit(module)
     (figures,) = trainer.test(module, DataLoader(test, batch_size=500), verbose=False)

@@ -3,13 +3,11 @@
 For a loop of your own with Accelerate, see docs/integrations/huggingface.md.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 from transformers import Trainer
 
 from .._shapes import Tensor
@@ -38,9 +36,9 @@ class BAKETrainer(Trainer):
         partners: others of its class beside each example (see `ClassGroupedBatchSampler`); 0
             shuffles all.
         epoch: what an epoch counts, `"images"` or `"anchors"`.
-        labels: (n,) class numbers of the training examples; by default the column `labels` or
-            `label` of the dataset, or its attribute `labels` or `targets`. Not needed without
-            partners.
+        labels: (n,) class numbers of the training examples, as `ClassGroupedBatchSampler` takes
+            them; by default the column `labels` or `label` of the dataset, or its attribute
+            `labels` or `targets`. Not needed without partners.
         layer: the layer whose input serves as features, if it is not found (see `with_features`).
 
     Raises:
@@ -56,7 +54,7 @@ class BAKETrainer(Trainer):
         criterion: nn.Module | None = None,
         partners: int = 1,
         epoch: str = "images",
-        labels: Tensor | Sequence[int] | None = None,
+        labels: Any = None,
         layer: str | None = None,
         **options: Any,
     ) -> None:
@@ -131,7 +129,7 @@ class BAKETrainer(Trainer):
         loss = self.criterion(logits, inputs["labels"], features)
         return (loss, outputs) if return_outputs else loss
 
-    def _find_labels(self, dataset: Dataset[Any]) -> Any:
+    def _find_labels(self, dataset: Any) -> Any:
         if self.labels is not None:
             return self.labels
         for name in ("labels", "label", "targets"):
@@ -140,7 +138,7 @@ class BAKETrainer(Trainer):
             if hasattr(dataset, name):
                 return getattr(dataset, name)
         if self.partners == 0:
-            return [0] * len(dataset)  # type: ignore[arg-type]
+            return [0] * len(dataset)
         raise UserError(
             "class groups need the labels of the training examples: pass labels=, or partners=0 "
             "to shuffle all"

@@ -35,7 +35,7 @@ class ResumableDataLoader(DataLoader[Any]):
     """
 
     def __init__(
-        self, dataset: Dataset[Any], batch_sampler: ClassGroupedBatchSampler, **options: Any
+        self, dataset: Any, batch_sampler: ClassGroupedBatchSampler, **options: Any
     ) -> None:
         super().__init__(SeededDataset(dataset), batch_sampler=batch_sampler, **options)
         self._used: int | None = None  # batches of the latest iteration; None: the sampler knows
@@ -71,11 +71,11 @@ class SeededDataset(Dataset[Any]):
     Attributes that it lacks are the dataset's.
     """
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]
+        return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[index]
