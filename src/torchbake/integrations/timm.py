@@ -73,7 +73,8 @@ class BAKETask(ClassificationTask):
         output = self.trainable_module(input)
         if not isinstance(output, Output):
             raise UserError("BAKETask trains: call train() on its model first")
-        terms = self.criterion.terms(output.logits, target, output.features)
+        criterion: Any = self.criterion
+        terms = criterion.terms(output.logits, target, output.features)
         loss = terms["cross_entropy"] + terms["distillation"]
         return {"loss": loss, "output": output.logits, **terms}
 
@@ -83,7 +84,7 @@ class BAKETask(ClassificationTask):
             from timm.task import MultiLabelClassificationEvaluator
 
             return MultiLabelClassificationEvaluator(device=self.device, **options)
-        return super().create_evaluator(**options)
+        return super().create_evaluator(**options)  # type: ignore[no-untyped-call]
 
 
 def group_batches(
@@ -102,7 +103,7 @@ def group_batches(
             scheduled image sizes, or from a stream.
     """
     if isinstance(loader, PrefetchLoader):
-        grouped = copy.copy(loader)
+        grouped: Any = copy.copy(loader)
         grouped.loader = group_batches(loader.loader, batch_sampler)
         return grouped
     plain = type(loader) in (DataLoader, MultiEpochsDataLoader)

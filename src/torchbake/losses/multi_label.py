@@ -39,6 +39,8 @@ class MultiLabelBAKELoss(nn.Module):
         solver, gather_dtype, equal_counts: see `bake_targets`.
     """
 
+    pos_weight: Tensor | None
+
     def __init__(
         self,
         temperature: float = 4.0,

@@ -54,7 +54,8 @@ def find_classifier(network: nn.Module) -> str:
         if len(layers) > 1:
             raise UserError(_describe_several(layers))
     elif hasattr(network, "get_classifier"):  # of timm, and several or none
-        heads = network.get_classifier()
+        get: Any = network.get_classifier
+        heads = get()
         several = isinstance(heads, (tuple, list, nn.ModuleList))
         raise UserError(_describe_several(layers[-2:]) if several else _NONE)
     if not layers:

@@ -54,7 +54,7 @@ class FeatureModel(Classifier):
     def __init__(self, model: nn.Module, layer: str, always: bool = False) -> None:
         super().__init__(model, classifier=layer)
         self.always = always
-        self.register_load_state_dict_pre_hook(_add_prefix)
+        self.register_load_state_dict_pre_hook(_add_prefix)  # type: ignore[no-untyped-call]
 
     def forward(  # type: ignore[override]
         self, *inputs: Any, **named: Any

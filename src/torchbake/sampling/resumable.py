@@ -104,7 +104,7 @@ def _seeded(key: tuple[int | str, ...] | None) -> Iterator[None]:
     before = (random.getstate(), numpy and numpy.random.get_state()) if alone else None
     seed = derive_seed(*key)
     with torch.random.fork_rng(devices=[], enabled=alone):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         random.seed(seed)
         if numpy:
             numpy.random.seed(seed)
