@@ -21,6 +21,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples/lightning_module.py"
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
     pytest.mark.filterwarnings("ignore:.*is smaller than the logging interval.*"),
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`.*"),
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning"),
 ]
 
