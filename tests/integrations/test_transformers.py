@@ -23,6 +23,7 @@ from transformers import (
     ViTConfig,
     ViTForImageClassification,
 )
+from transformers.modeling_outputs import ImageClassifierOutput
 
 from torchbake import MultiLabelBAKELoss, with_features
 from torchbake.errors import UserError
@@ -103,6 +104,20 @@ class Plain(nn.Module):
         return self.model(pixel_values=images).logits
 
 
+class Dropping(nn.Module):
+    """A network with dropout, of one's own: transformers 5.24 does not find the weights of its own
+    ViT in a checkpoint when it resumes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.2))
+        self.fc = nn.Linear(32, 10)
+
+    def forward(self, pixel_values, labels=None):
+        return ImageClassifierOutput(logits=self.fc(self.body(pixel_values)))
+
+
 def test_the_losses_are_those_of_a_plain_loop(tmp_path):
     trainer, losses = train(vit(), tmp_path)
     assert len(losses) == 18
@@ -112,15 +127,14 @@ def test_the_losses_are_those_of_a_plain_loop(tmp_path):
 
 
 def test_a_run_resumed_in_mid_epoch_and_at_an_epochs_start_is_the_same(tmp_path):
-    options = {"hidden_dropout_prob": 0.2}
-    whole, expected = train(vit(**options), tmp_path / "whole")
+    whole, expected = train(Dropping(), tmp_path / "whole")
     for step in (13, 9):  # of 9 in an epoch
         folder = tmp_path / str(step)
         saving = {"save_strategy": "steps", "save_steps": step}
         with pytest.raises(KeyboardInterrupt):
-            train(vit(**options), folder, stop=step + 1, **saving)
+            train(Dropping(), folder, stop=step + 1, **saving)
         path = str(folder / f"checkpoint-{step}")
-        resumed, losses = train(vit(**options), folder, resume=path, **saving)
+        resumed, losses = train(Dropping(), folder, resume=path, **saving)
         assert losses[step:] == expected[step:]
         for name, value in whole.model.state_dict().items():
             assert torch.equal(resumed.model.state_dict()[name], value)
