@@ -210,7 +210,7 @@ def test_labels_of_a_data_set_of_hugging_face_and_several_labels(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("transformers_images", 45), ("transformers_texts", 60), ("accelerate_loop", 80)],
+    [("transformers_images", 45), ("transformers_texts", 40), ("accelerate_loop", 80)],
 )
 def test_the_examples_learn(name, least, capsys):
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
