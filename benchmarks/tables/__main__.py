@@ -3,8 +3,9 @@
     uv run python -m benchmarks.tables
 
 A table stands between `<!-- results: NAME -->` and `<!-- end -->`; the keys of recipes, between
-`<!-- keys: recipe -->`, `methods` or `resume` and `<!-- end -->`, come from the code itself. A
-test holds that all of them are what this makes.
+`<!-- keys: recipe -->`, `methods` or `resume` and `<!-- end -->`, come from the code itself; a
+program of examples/ stands between `<!-- example: NAME -->` and `<!-- end -->`. A test holds that
+all of them are what this makes.
 """
 
 import json
@@ -31,13 +32,16 @@ from benchmarks.tables.evidence import as_markdown as evidence_table
 from benchmarks.tables.inference import as_markdown as inference_table
 from benchmarks.tables.keys import as_markdown as key_tables
 from benchmarks.tables.launches import as_markdown as launches_table
+from benchmarks.tables.multilabel import as_markdown as multilabel_table
 from benchmarks.tables.recipes import as_markdown as recipe_table
 from benchmarks.tables.solvers import SOLVER_TABLES
 from benchmarks.tables.summary import summarise
 from benchmarks.tables.torture import as_markdown as torture_table
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"(<!-- (results|keys): ([\w:,; =.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- (results|keys|example): ([\w:,; =.-]+) -->\n).*?(<!-- end -->)", re.DOTALL
+)
 LONGEST = 200
 """Characters of a command that stands beside its table."""
 Rows = list[dict[str, Any]]
@@ -62,6 +66,8 @@ def rendered(text: str) -> str:
 
 
 def _fill(kind: str, block: str) -> str:
+    if kind == "example":
+        return f"```python\n{(ROOT / 'examples' / f'{block}.py').read_text(encoding='utf-8')}```\n"
     return key_tables(block) + "\n" if kind == "keys" else _table(block)
 
 
@@ -238,6 +244,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     "inference": inference_table,
     "decoding": _decoding,
     "first_epoch": _first_epoch,
+    "multilabel": multilabel_table,
     "launches": lambda rows: launches_table(_read("launches_before")["rows"], rows),
     "pages": _pages,
     "pipeline": _pipeline,

@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from .inference.load import load as load
     from .losses.bake import BAKELoss as BAKELoss
     from .losses.distillation import distillation_loss as distillation_loss
+    from .losses.multi_label import MultiLabelBAKELoss as MultiLabelBAKELoss
+    from .models.with_features import with_features as with_features
     from .sampling.class_groups import ClassGroupedBatchSampler as ClassGroupedBatchSampler
+    from .sampling.resumable import ResumableDataLoader as ResumableDataLoader
 
 _HOMES = {
     "BAKELoss": "losses.bake",
     "ClassGroupedBatchSampler": "sampling.class_groups",
+    "MultiLabelBAKELoss": "losses.multi_label",
+    "ResumableDataLoader": "sampling.resumable",
     "Run": "api.runs",
     "affinities": "ensembling.dense",
     "bake_targets": "ensembling.targets",
@@ -32,6 +37,7 @@ _HOMES = {
     "load": "inference.load",
     "propagate": "ensembling.dense",
     "train": "api.train",
+    "with_features": "models.with_features",
 }
 __getattr__, _names = export_lazily(__name__, _HOMES)
 __all__ = ["__version__", *_names]

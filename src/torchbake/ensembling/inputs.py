@@ -22,7 +22,7 @@ def check_inputs(logits: Tensor, features: Tensor, *, alone: bool) -> None:
         if value.ndim != 2 or 0 in value.shape[0 if alone else 1 :]:
             raise ValueError(
                 f"{name} must have two dimensions, none of them empty, got {tuple(value.shape)}"
-                + (_POOLED.get(value.ndim, "") if name == "features" else "")
+                + (_POOLED.get(value.ndim, "") if name == "features" else _whole(value))
             )
         if not value.is_floating_point():
             raise TypeError(f"{name} must be floating point, got {value.dtype}")
@@ -39,6 +39,16 @@ _POOLED = {
     4: ": average over the positions, such as features.mean(dim=(2, 3))",
     5: ": average over the positions, such as features.mean(dim=(2, 3, 4))",
 }
+
+
+def _whole(logits: Tensor) -> str:
+    """Why logits with positions, as of segmentation, have no target."""
+    if logits.ndim < 3:
+        return ""
+    return (
+        ": BAKE is for classes of whole images; predictions for pixels, boxes or tokens have no "
+        "features of their own that an image could be compared by"
+    )
 
 
 def check_tensor(name: str, value: Any) -> None:

@@ -29,6 +29,8 @@ class TargetSettings:
     equal_counts: bool = False
     omega_at_most: float | None = None
     """No smaller than ω; needed of a tensor alone, whose value is not read."""
+    multi_label: bool = False
+    """Whether every class has a probability of its own, rather than all of them one together."""
 
     def __post_init__(self) -> None:
         check_positive("temperature", self.temperature)

@@ -30,6 +30,7 @@ def bake_targets(
     solver: Solver = "auto",
     gather_dtype: torch.dtype | None = None,
     equal_counts: bool = False,
+    multi_label: bool = False,
 ) -> Float[Tensor, "n c"]:
     """The soft targets Q of a mini-batch (arXiv 2104.13298, section 3).
 
@@ -65,6 +66,8 @@ def bake_targets(
             their own type, predictions in float32.
         equal_counts: every rank brings the same n, so that the ranks need not ask each other,
             which makes the process wait for the device.
+        multi_label: P = sigmoid(logits / T), for several labels an image. Each class of Q is then
+            a probability of its own, and no row need sum to one.
 
     Returns:
         (n, c) targets for this rank's images, float32 (float64 for float64 inputs).
@@ -76,7 +79,8 @@ def bake_targets(
     """
     check_group(group)
     settings = TargetSettings(
-        temperature, omega, affinity_temperature, solver, gather_dtype, equal_counts
+        *(temperature, omega, affinity_temperature, solver, gather_dtype, equal_counts),
+        multi_label=multi_label,
     )
     return start_targets(logits, features, settings, group)()[1]
 
@@ -97,12 +101,13 @@ def start_targets(
     kind = torch.promote_types(torch.float32, torch.promote_types(logits.dtype, features.dtype))
     unmixed = not isinstance(settings.omega, Tensor) and settings.omega == 0
     with disable_autocast(logits.device.type):
-        predictions = (logits.to(kind) / settings.temperature).softmax(dim=1)
+        softened = logits.to(kind) / settings.temperature
+        predictions = softened.sigmoid() if settings.multi_label else softened.softmax(dim=1)
         if unmixed or group is None or group.size() == 1:
             if unmixed or predictions.shape[0] <= 1:
                 targets = predictions.clone()
             else:
-                targets = solve_alone(features.to(kind), predictions, settings)
+                targets = _limit(solve_alone(features.to(kind), predictions, settings), settings)
             return lambda: (predictions, targets)
         equal, narrow = settings.equal_counts, settings.gather_dtype
         exchange = Exchange(group, len(logits), logits.device, equal=equal, dtype=narrow)
@@ -117,6 +122,12 @@ def start_targets(
         with torch.no_grad(), disable_autocast(logits.device.type):
             everyone = all_predictions()
             everyone[exchange.own] = predictions  # these did not travel
-            return predictions, solve_across(exchange, all_features().to(kind), everyone, settings)
+            targets = solve_across(exchange, all_features().to(kind), everyone, settings)
+            return predictions, _limit(targets, settings)
 
     return finish
+
+
+def _limit(targets: Float[Tensor, "n c"], settings: TargetSettings) -> Float[Tensor, "n c"]:
+    """Targets without what rounding left above one, where their rows need not sum to one."""
+    return targets.clamp_(max=1) if settings.multi_label else targets

@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from .bake import BAKELoss as BAKELoss
     from .distillation import cross_entropy as cross_entropy
     from .distillation import distillation_loss as distillation_loss
+    from .multi_label import MultiLabelBAKELoss as MultiLabelBAKELoss
 
 _HOMES = {
     "BAKELoss": "bake",
+    "MultiLabelBAKELoss": "multi_label",
     "cross_entropy": "distillation",
     "distillation_loss": "distillation",
 }

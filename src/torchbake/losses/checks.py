@@ -69,8 +69,8 @@ def _check_values(target: Tensor, c: int, d: int) -> None:
         if not bool((off < _OFF).all()):
             raise ValueError(
                 "every row of class probabilities must sum to 1, got a row that sums to "
-                f"{sums[off.nan_to_num(torch.inf).argmax()].item():.4g}: BAKE is for one class an "
-                "image, not for several labels"
+                f"{sums[off.nan_to_num(torch.inf).argmax()].item():.4g}: for several labels an "
+                "image, take MultiLabelBAKELoss"
             )
     elif (largest := int(target.max())) >= c:
         raise ValueError(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .create import list_models as list_models
     from .weights import LoadedWeights as LoadedWeights
     from .weights import load_weights as load_weights
+    from .with_features import with_features as with_features
 
 _HOMES = {
     "Classifier": "classifier",
@@ -19,6 +20,7 @@ _HOMES = {
     "list_models": "create",
     "LoadedWeights": "weights",
     "load_weights": "weights",
+    "with_features": "with_features",
 }
 __getattr__, _names = export_lazily(__name__, _HOMES)
 __all__ = _names

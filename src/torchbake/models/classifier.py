@@ -1,5 +1,7 @@
 """A network that returns features and logits."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -54,6 +56,9 @@ class Classifier(nn.Module):
         else:
             layers[self.layer].register_forward_hook(self._keep_output)
         self._kept: Any = None
+        # Only during a forward pass of this object: else the network's own, and an export of it,
+        # would leave tensors here.
+        self._listening = False
         self.still: tuple[str, ...] = ()  # layers that stay in evaluation mode
 
     def list_head(self) -> tuple[str, ...]:
@@ -70,24 +75,50 @@ class Classifier(nn.Module):
         return self
 
     def _keep_input(self, layer: nn.Module, inputs: Any) -> None:
-        self._kept = inputs[0]
+        if self._listening:
+            self._kept = inputs[0]
 
     def _keep_output(self, layer: nn.Module, inputs: Any, output: Any) -> None:
-        self._kept = output
+        if self._listening:
+            self._kept = output
 
     def forward(self, images: Float[Tensor, "n ch h w"]) -> Output:
-        logits = self.network(images)
+        return self.compute(images)
+
+    def compute(self, *inputs: Any, **named: Any) -> Output:
+        """The features and logits of whatever the network takes."""
+        return Output(*self.watch(partial(self.network, *inputs, **named)))
+
+    def watch(self, forward: Callable[[], Any]) -> tuple[Float[Tensor, "n d"], Any]:
+        """The features of a forward pass of the network, and what that returns.
+
+        Args:
+            forward: runs the network once, by whatever it is wrapped in.
+        """
+        if getattr(self, "_is_replica", False):  # whose hooks are those of the original
+            raise UserError(NO_DATA_PARALLEL)
+        self._listening = True
+        output = forward()
+        self._listening = False
         features, self._kept = self._kept, None
         if not isinstance(features, Tensor) or not 2 <= features.ndim <= 4:
             raise UserError(
                 f"layer '{self.layer}' gave no features: expected a tensor (n, d), (n, t, d) or "
                 f"(n, d, h, w), got {_describe(features)}"
             )
+        return self.pool(features), output
+
+    def pool(self, features: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
+        """The mean of maps (n, d, h, w) over their positions, or of tokens (n, t, d) over t."""
         if features.ndim == 4:
-            features = features.mean(dim=(2, 3))
-        elif features.ndim == 3:
-            features = features.mean(dim=1)
-        return Output(features, logits)
+            return features.mean(dim=(2, 3))
+        return features.mean(dim=1) if features.ndim == 3 else features
+
+
+NO_DATA_PARALLEL = (
+    "torch.nn.DataParallel mixes up the features of its replicas: start one process a device with "
+    "torchrun, and take DistributedDataParallel"
+)
 
 
 def _describe(value: Any) -> str:

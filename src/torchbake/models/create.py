@@ -11,6 +11,7 @@ from .._own_code import explain_error, import_object
 from ..errors import UserError, did_you_mean
 from .arguments import refuse_unexpected
 from .classifier import Classifier
+from .find_classifier import find_named_classifier
 from .hub import reaching_hub
 from .networks import NETWORKS
 
@@ -87,7 +88,7 @@ def create_model(
             f"model '{name}' is no network: expected a torch.nn.Module, got {network!r}"
         )
     if classifier is None and features is None:
-        classifier = _find_classifier(network, num_classes)
+        classifier = find_named_classifier(network, num_classes)
         if classifier is None:
             raise UserError(
                 f"model '{name}' gives no features: no single linear classifier was found; "
@@ -96,22 +97,6 @@ def create_model(
     model = Classifier(network, classifier=classifier, features=features)
     _try_once(model, name, num_classes, (1, in_chans, image_size, image_size))
     return model
-
-
-def _find_classifier(network: nn.Module, num_classes: int) -> str | None:
-    """The name of the layer that makes the logits, where the network says which it is."""
-    head: Any = getattr(network, "get_classifier", lambda: getattr(network, "fc", None))()
-    if not isinstance(head, nn.Module):
-        return None
-    within = {id(module) for module in head.modules()}
-    names = [
-        name
-        for name, module in network.named_modules()
-        if id(module) in within
-        and num_classes
-        in (getattr(module, "out_features", None), getattr(module, "out_channels", None))
-    ]
-    return names[0] if len(names) == 1 else None
 
 
 def _try_once(model: Classifier, name: str, num_classes: int, shape: tuple[int, ...]) -> None:

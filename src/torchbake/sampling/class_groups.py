@@ -11,6 +11,7 @@ from .._shapes import Int, Tensor
 from ..randomness import make_generator
 from .balancing import draw_balanced
 from .grouping import draw_order, number_classes
+from .numbered import NumberedBatch
 from .sharding import check_divided_once
 
 
@@ -116,6 +117,7 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         self._next: tuple[int, int] | None = (0, 0)
         self._finished: int | None = None  # an epoch that a loaded state calls complete
         self._place = (0, 0)  # where the latest iteration is: (epoch, batches drawn)
+        self._start = 0  # how many batches of its epoch it skipped
         self._iterations = 0
 
         self._total = len(self._classes)
@@ -154,12 +156,14 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         epoch, first = self._next or (self._place[0] + 1, 0)
         self._next = self._finished = None
         self._place = epoch, first
+        self._start = first
         self._iterations += 1
         this = self._iterations
         for drawn, batch in enumerate(self.batches(epoch)[first:], first + 1):
             if this == self._iterations:  # a newer one may have begun meanwhile
                 self._move_to(epoch, drawn)
-            yield batch.tolist()
+            key = "load", self.seed, epoch, drawn, self.rank
+            yield NumberedBatch(batch.tolist(), key)
 
     def _move_to(self, epoch: int, drawn: int) -> None:
         self._place = epoch, drawn
@@ -175,14 +179,18 @@ class ClassGroupedBatchSampler(Sampler[list[int]]):
         if self._next is None or self._next[0] != epoch:
             self._next = epoch, len(self) if epoch == self._finished else 0
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self, used: int | None = None) -> dict[str, int]:
         """Where the drawing is: the seed, the epoch and the number of batches drawn in it.
 
-        After an epoch's last batch it is the start of the next epoch. A DataLoader with workers
-        draws ahead of what the loop has used; such a loop counts its own epochs and batches and
-        puts its counts in place of `"epoch"` and `"batch"`.
+        After an epoch's last batch it is the start of the next epoch.
+
+        Args:
+            used: how many batches of the latest iteration the loop has used, if not all that were
+                drawn: a DataLoader with workers draws ahead. `ResumableDataLoader` counts them.
         """
         epoch, drawn = self._next or self._place
+        if used is not None:
+            epoch, drawn = self._place[0], self._start + used
         if drawn == len(self):
             epoch, drawn = epoch + 1, 0
         return {"seed": self.seed, "epoch": epoch, "batch": drawn}

@@ -12,8 +12,9 @@ def number_classes(labels: Any) -> Int[Tensor, " n"]:
     """Labels as classes counted from 0, or ValueError."""
     if isinstance(labels, Sampler):
         raise ValueError(
-            f"labels must be whole numbers, got {type(labels).__name__}: if Lightning has put it "
-            "here, pass Trainer(use_distributed_sampler=False)"
+            "Lightning replaces this sampler by its own, which keeps no class groups: pass "
+            "Trainer(use_distributed_sampler=False); the batches are divided among the ranks "
+            f"already (labels must be whole numbers, got {type(labels).__name__})"
         )
     try:
         labels = torch.as_tensor(labels)
