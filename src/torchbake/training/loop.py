@@ -2,9 +2,10 @@
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -28,9 +29,11 @@ from .network_input import adopt_network_input, describe_adopted, keep_recorded_
 from .optimizer import compute_lr
 from .results import write_results
 from .run_folder import RunFolder
+from .run_records import dump_json
 from .selection import Selection
 from .setup import Setup, State, set_up
 from .step import update
+from .time_plan import describe_time_plan, plan_time
 from .trackers import open_trackers
 
 
@@ -59,6 +62,7 @@ def train(
         UserError: see `RunFolder.check` and `set_up`; or the loss is not finite.
         Stopped: SIGINT or SIGTERM; a checkpoint was written first.
     """
+    started = time.monotonic()
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training
@@ -76,8 +80,13 @@ def train(
         fresh = overwrite or not run.checkpoint.is_file()
         setup = set_up(recipe, show_opening(data_recipe, console), ranks, fresh)
         before = run.read_recipe() if goes_on and run.grows(recipe) else None
+        plan = plan_time(setup, run, started, goes_on=goes_on)
+        if plan is not None:
+            setup = replace(setup, total=plan.steps)
         if ranks.first:
             run.open(recipe, overwrite=overwrite)
+            if plan is not None:
+                write_text(run.time_plan, dump_json(plan.model_dump(), indent=1) + "\n")
             if setup.weights is not None:
                 write_text(run.start, json.dumps(asdict(setup.weights), indent=1) + "\n")
         if ranks.world_size > 1:
@@ -98,6 +107,8 @@ def train(
             log.say(f"warning: {fault}")
         if before is not None:
             _tell_longer(setup, before, state, log)
+        if plan is not None:
+            log.say(describe_time_plan(plan, setup))
         if adopted := describe_adopted(given, recipe):
             log.say(adopted)
         if setup.weights is not None:
@@ -177,11 +188,20 @@ def _tell_longer(setup: Setup, before: Recipe, state: State, log: Log) -> None:
         for step, total in ((state.step - 1, state.step), (state.step, setup.total))
     ]
     log.say(
-        f"made longer, from {before.training.epochs} to {recipe.training.epochs} epochs: from step "
+        f"made longer, {_tell_lengths(before, recipe)}: from step "
         f"{state.step:,} on the schedule is that of a run of {setup.total:,} steps; the learning "
         f"rate was {rates[0]:.4g} and is {rates[1]:.4g}"
     )
     log.keep("longer", state.step, state.images, total=setup.total)
+
+
+def _tell_lengths(before: Recipe, recipe: Recipe) -> str:
+    """By what a run is made longer."""
+    was, now = before.training, recipe.training
+    if was.time_limit is not None and was.epochs == now.epochs:
+        limit = "without a limit" if now.time_limit is None else f"{now.time_limit:g} minutes"
+        return f"from {was.time_limit:g} minutes to {limit}"
+    return f"from {was.epochs} to {now.epochs} epochs"
 
 
 def _explain_memory(recipe: Recipe, ranks: Ranks) -> AbstractContextManager[None]:
