@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import Stopped, UserError
 from . import (
+    advise,
     audit,
     check,
     compare,
@@ -32,6 +33,7 @@ from . import (
 COMMANDS = (
     train,
     compare,
+    advise,
     evaluate,
     predict,
     export,

@@ -120,7 +120,8 @@ def _describe(difference: Difference) -> str:
     name, other = name_in_words(difference.variant), name_in_words(difference.other)
     told = f"{_tell_p(difference.corrected)}, {difference.seeds} seeds"
     if not difference.is_shown:
-        return f"{name} is level with {other} ({difference.mean:+.1f} ± {difference.error:.1f} points, {told})"
+        points = f"{difference.mean:+.1f} ± {difference.error:.1f} points"
+        return f"{name} is level with {other} ({points}, {told})"
     side = "ahead of" if difference.mean > 0 else "behind"
     return (
         f"{name} is {side} {other} by {abs(difference.mean):.1f} ± {difference.error:.1f} points "
