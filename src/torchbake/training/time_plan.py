@@ -15,6 +15,7 @@ import pydantic
 import torch
 import torch.distributed as dist
 from annotated_types import Ge, Gt, Le
+from torch import nn
 
 from ..batch import Batch
 from ..errors import UserError
@@ -207,9 +208,12 @@ def _measure(setup: Setup, folder: Path, limit: float) -> TimePlan:
     """The seconds of each part of the run; networks and optimizer are left as they were found."""
     # A copy, also of what lies in the host's memory and would be trained there.
     before = deepcopy(copy_to_host(setup.checkpoint(State())))
+    noted = [(module, _list_plain(module)) for module in setup.method.modules()]
     step, epoch = _time_steps(setup, min(LONGEST, MEASURED * limit))
     checkpoint = _time_checkpoint(setup, folder)
     setup.load_checkpoint(before)
+    for module, values in noted:
+        vars(module).update(values)
     evaluation = _time_evaluation(setup)
     setup.forwards.take()
     return TimePlan(
@@ -223,6 +227,12 @@ def _measure(setup: Setup, folder: Path, limit: float) -> TimePlan:
         checkpoint=checkpoint,
         report=0.0,
     )
+
+
+def _list_plain(module: nn.Module) -> dict[str, Any]:
+    """Plain attributes, by which a method may remember what its buffers say."""
+    plain = (bool, int, float, str, type(None))
+    return {name: value for name, value in vars(module).items() if isinstance(value, plain)}
 
 
 def _time_steps(setup: Setup, seconds: float) -> tuple[float, float]:

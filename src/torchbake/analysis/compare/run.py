@@ -84,13 +84,14 @@ def _do_runs(
     if done:
         console.print(f"{done} of {len(runs)} runs are finished already", highlight=False)
     context = get_context("forkserver")
+    cards = Cards(list_visible_cards())
     # Imported once; each run's process is forked from there.
-    context.set_forkserver_preload(
-        [*_list_preloads([run.recipe for run in missing]), report.__module__]
-    )
+    preloads = [*_list_preloads([run.recipe for run in missing]), report.__module__]
+    if not cards.names:
+        preloads.append("torch._dynamo")  # torch's optimizers import it, which takes seconds
+    context.set_forkserver_preload(preloads)
     # Several runs share the cores; one alone has what torch takes by itself.
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
-    cards = Cards(list_visible_cards())
     working: Working = {}
     began: dict[Any, float] = {}
     failures: list[str] = []
