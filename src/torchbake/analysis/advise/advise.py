@@ -13,8 +13,9 @@ from ...recipe import Recipe
 from ...training.recipe_files import load_recipe
 from ..compare.plan import plan_runs
 from .candidates import BASELINE, Scores
+from .design import Size
 from .diary import LOCK, Diary, Request, open_diary
-from .rounds import Rounds, Size
+from .rounds import Rounds
 from .runs import HELD_OUT, Pairs, Runs
 from .verdict import Difference, Verdict, compare_candidates, decide
 

@@ -16,6 +16,19 @@ class Cost(NamedTuple):
         return self.fixed + self.image * images
 
 
+class Size(NamedTuple):
+    """What a run of the recipe consists of.
+
+    Attributes:
+        whole: images that it sees.
+        training_images: those that there are, without those held out.
+    """
+
+    whole: int
+    training_images: int
+    batch_size: int
+
+
 class Design(NamedTuple):
     """What is to be run.
 
@@ -80,7 +93,11 @@ def predict_seconds(design: Design, costs: dict[str, Cost], jobs: int) -> float:
 
 
 def choose_design(
-    costs: dict[str, Cost], seconds: float, whole: int, shortest: int, batch_size: int, jobs: int
+    costs: dict[str, Cost],
+    seconds: float,
+    size: Size,
+    jobs: int,
+    most: int | None = None,
 ) -> Design | None:
     """The best design that fits; None if none does.
 
@@ -89,44 +106,55 @@ def choose_design(
     Args:
         costs: of each variant, the baseline among them.
         seconds: what is left.
-        whole, shortest: images of the longest and the shortest runs.
+        most: seeds of a round, at most.
     """
-    for shape in SHAPES:
-        images = _find_longest(shape, costs, seconds, whole, batch_size, jobs)
-        if images < max(shortest, shape.share * whole):
+    for shape in _limit_shapes(most):
+        images = _find_longest(shape, costs, seconds, size, jobs)
+        if images < max(find_shortest(size), shape.share * size.whole):
             continue
-        times = 1
-        if shape is SHAPES[0]:
-            while times < MOST_TIMES and _fits(
-                _multiply(shape, times + 1, images), costs, seconds, jobs
-            ):
-                times += 1
-        return _multiply(shape, times, images)
+        design = _multiply(shape, 1, images)
+        for times in range(2, MOST_TIMES + 1):
+            more = _multiply(shape, times, images)
+            if shape.share < 1 or most is not None or not _fits(more, costs, seconds, jobs):
+                break
+            design = more
+        return design
     return None
 
 
-def predict_least(costs: dict[str, Cost], shortest: int, jobs: int) -> float:
+def predict_least(costs: dict[str, Cost], size: Size, jobs: int, most: int | None = None) -> float:
     """Seconds of the least that an honest comparison needs."""
-    return predict_seconds(_multiply(SHAPES[-1], 1, shortest), costs, jobs)
+    design = _multiply(_limit_shapes(most)[-1], 1, find_shortest(size))
+    return predict_seconds(design, costs, jobs)
 
 
-def find_shortest(whole: int, training_images: int, batch_size: int) -> int:
+def find_shortest(size: Size) -> int:
     """Images of the shortest runs: one pass over the training images, or a twentieth of a run."""
-    images = max(training_images, round(SHORTEST * whole))
-    return max(batch_size, min(whole, images // batch_size * batch_size))
+    images = max(size.training_images, round(SHORTEST * size.whole))
+    batches = images // size.batch_size * size.batch_size
+    return max(size.batch_size, min(size.whole, batches))
+
+
+def _limit_shapes(most: int | None) -> list[Shape]:
+    if most is None:
+        return list(SHAPES)
+    return [
+        Shape(min(s.first, most), min(s.second, most), min(s.last, most), s.share) for s in SHAPES
+    ]
 
 
 def _find_longest(
-    shape: Shape, costs: dict[str, Cost], seconds: float, whole: int, batch_size: int, jobs: int
+    shape: Shape, costs: dict[str, Cost], seconds: float, size: Size, jobs: int
 ) -> int:
-    low, high = 0, whole // batch_size
+    """Images of the longest runs of a shape that fit."""
+    low, high = 0, size.whole // size.batch_size
     while low < high:
         middle = (low + high + 1) // 2
-        if _fits(_multiply(shape, 1, middle * batch_size), costs, seconds, jobs):
+        if _fits(_multiply(shape, 1, middle * size.batch_size), costs, seconds, jobs):
             low = middle
         else:
             high = middle - 1
-    return low * batch_size
+    return low * size.batch_size
 
 
 def _multiply(shape: Shape, times: int, images: int) -> Design:

@@ -1,7 +1,6 @@
 """The rounds of an advice in their time: probes, the selection, and the confirmation."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ...errors import UserError
 from .candidates import BASELINE, FINALISTS, halve, keep, name_in_words, rank
@@ -9,6 +8,7 @@ from .design import (
     LEAST,
     Cost,
     Design,
+    Size,
     choose_design,
     find_shortest,
     predict_block,
@@ -28,19 +28,6 @@ LATEST = 1.05
 
 FEWEST = 2
 """Seeds without which nothing can be said."""
-
-
-class Size(NamedTuple):
-    """What a run of the recipe consists of.
-
-    Attributes:
-        whole: images that it sees.
-        training_images: those that there are, without those held out.
-    """
-
-    whole: int
-    training_images: int
-    batch_size: int
 
 
 class Rounds:
@@ -75,10 +62,9 @@ class Rounds:
         if not self.record.costs:
             self._measure(variants)
         costs, size, jobs = self.diary.get_costs(), self.size, self.runs.jobs
-        shortest = find_shortest(*size)
-        design = choose_design(costs, self.left, size.whole, shortest, size.batch_size, jobs)
+        design = choose_design(costs, self.left, size, jobs, self.record.request.seeds)
         if design is None:
-            raise UserError(self._tell_needed(costs, shortest))
+            raise UserError(self._tell_needed(costs))
         self.record.design = list(design)
         self.diary.save()
         expected = predict_seconds(design, costs, jobs)
@@ -102,9 +88,8 @@ class Rounds:
         steps = 2 * round(min(MOST_STEPS, max(FEWEST_STEPS + 2, steps)) / 2)
         costs = self._probe([BASELINE], steps)
         assumed = dict.fromkeys(variants, costs[BASELINE])
-        shortest = find_shortest(*self.size)
-        if predict_least(assumed, shortest, self.runs.jobs) > self.left:
-            raise UserError(self._tell_needed(assumed, shortest))
+        if self._predict_least(assumed) > self.left:
+            raise UserError(self._tell_needed(assumed))
         costs |= self._probe([variant for variant in variants if variant != BASELINE], steps)
         self.record.costs = {variant: list(cost) for variant, cost in costs.items()}
         self.diary.save()
@@ -126,9 +111,12 @@ class Rounds:
             costs[variant] = Cost(max(0.0, wall - image * images), image)
         return costs
 
-    def _tell_needed(self, costs: dict[str, Cost], shortest: int) -> str:
-        jobs, minutes = self.runs.jobs, self.record.request.minutes
-        needed = (predict_least(costs, shortest, jobs) + 60 * minutes - self.left) / 60
+    def _predict_least(self, costs: dict[str, Cost]) -> float:
+        return predict_least(costs, self.size, self.runs.jobs, self.record.request.seeds)
+
+    def _tell_needed(self, costs: dict[str, Cost]) -> str:
+        minutes, shortest = self.record.request.minutes, find_shortest(self.size)
+        needed = (self._predict_least(costs) + 60 * minutes - self.left) / 60
         line = (
             f"--minutes: {minutes:g} are too few to compare {len(costs)} methods honestly: "
             f"{LEAST} seeds of the last three, in runs of {shortest:,} images, need about "
