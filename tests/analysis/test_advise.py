@@ -1,15 +1,9 @@
 """Advice: how it plans its time, chooses, corrects, and what it says."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from statistics import fmean, stdev
 
 import pytest
-from helpers.commands import failing
 
 from torchbake.analysis.advise.candidates import CUTMIX, NAMES, halve, keep, rank
 from torchbake.analysis.advise.design import (
@@ -23,7 +17,7 @@ from torchbake.analysis.advise.design import (
     predict_least,
     predict_seconds,
 )
-from torchbake.analysis.advise.diary import Record, Request, open_diary
+from torchbake.analysis.advise.diary import Request, open_diary
 from torchbake.analysis.advise.tables import write_command
 from torchbake.analysis.advise.verdict import (
     Difference,
@@ -31,9 +25,7 @@ from torchbake.analysis.advise.verdict import (
     correct_holm,
     decide,
 )
-from torchbake.cli.main import main
 from torchbake.errors import UserError
-from torchbake.training.recipe_files import load_recipe
 
 SIZE = Size(whole=6400, training_images=240, batch_size=64)
 
@@ -75,7 +67,7 @@ def test_runs_share_the_places():
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-@pytest.mark.parametrize("seconds", [10, 40, 60, 150, 200, 290, 600, 5000])
+@pytest.mark.parametrize("seconds", [10.0, 40.0, 60.0, 150.0, 200.0, 290.0, 600.0, 5000.0])
 def test_the_best_design_that_fits_is_chosen(seconds, jobs):
     design = choose_design(costs(), seconds, SIZE, jobs)
     least = predict_least(costs(), SIZE, jobs)
@@ -88,9 +80,9 @@ def test_the_best_design_that_fits_is_chosen(seconds, jobs):
     one_more = design._replace(images=design.images + SIZE.batch_size)
     whole = design.images == SIZE.whole
     assert whole or predict_seconds(one_more, costs(), jobs) > seconds
-    if not whole:  # then whole runs with the best shape's seeds did not fit
-        best = Design(SIZE.whole, *SHAPES[0][:3])
-        assert predict_seconds(best, costs(), jobs) > seconds
+    if not whole:  # then whole runs did not fit, even with the fewest seeds
+        fewest = Design(SIZE.whole, *SHAPES[-1][:3])
+        assert predict_seconds(fewest, costs(), jobs) > seconds
     limited = choose_design(costs(), seconds, SIZE, jobs, most=2)
     assert max(limited[1:]) <= 2
 
@@ -116,7 +108,7 @@ def test_the_next_run_is_foreseen_by_what_was_measured(tmp_path):
     assert again.foresee("bake") == pytest.approx(4)
     assert 60 <= again.used < 70  # the minute of this process is added to the time before
     assert again.left == pytest.approx(600 - again.used, abs=1)
-    late = again.find_deadline(600)
+    late = again.find_deadline(600.0)
     assert late - time.monotonic() == pytest.approx(again.left, abs=1)
     with pytest.raises(UserError, match=r"holds the advice of another request \(other minutes"):
         open_diary(tmp_path / "plan.json", request(minutes=3.0), 0.0, lambda: None)
@@ -212,108 +204,4 @@ def test_the_command_trains_what_was_advised():
     assert write_command("my photos", [("method", "bake"), ("method.omega", "0.9")], CUTMIX) == (
         "torchbake train 'my photos' --method cross-entropy --data.cutmix 1 "
         "--data.mix_probability 0.5"
-    )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--minutes", "0"], "--minutes: expected a number above 0"),
-        (["--minutes", "nan"], "--minutes: expected a number above 0"),
-        (["--seeds", "1"], "--seeds: expected a number of at least 2"),
-        (["--jobs", "0"], "--jobs: expected a number of at least 1"),
-        (["--methods", "cross-entropy"], "--methods: name at least one beside cross-entropy"),
-        (["--methods", "bak"], "unknown method 'bak'; did you mean 'bake'"),
-        (["--methods", "kd"], "--methods: all must train without a teacher, or name it: kd:"),
-        (["nowhere"], "unknown recipe 'nowhere'"),
-        (["--training.time_limit", "3"], "training.time_limit: all runs of an advice see equally"),
-        (
-            ["--training.patience", "3", "--data.validation", "0.1"],
-            "training.patience: all runs of an advice see equally",
-        ),
-        (["digits/bake-paper"], "training.report: an advice is by the last step"),
-        (["--data.images_per_class", "7"], "batch_size: 64 is more than the 60 training images"),
-    ],
-)
-def test_mistakes_are_one_clear_line(tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    line = failing(capsys, "advise", *arguments)
-    assert message in line
-    assert "\n" not in line
-    assert not list(tmp_path.iterdir())
-
-
-SHORT = ["digits/bake", "--data.images_per_class", "6", "--training.batch_size", "16"]
-SHORT += ["--training.epochs", "4", "--out", "advice"]
-
-
-def test_too_little_time_is_said_at_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    line = failing(capsys, "advise", *SHORT, "--minutes", "0.05")
-    assert "--minutes: 0.05 are too few to compare 6 methods honestly: 4 seeds" in line
-    assert "\n" not in line
-    assert not (tmp_path / "advice" / "selection").exists()
-
-
-def test_killed_half_way_it_goes_on_and_advises(tmp_path, monkeypatch, capsys):
-    """A real kill -9; then all of it on the digits, with few images."""
-    methods = "label-smoothing,bake:partners=0,bake:partners=1"
-    options = [*SHORT, "--methods", methods, "--seeds", "2", "--minutes", "5"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "torchbake", "advise", *options],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-    )
-    out = tmp_path / "advice"
-    first = out / "selection" / "label-smoothing-seed0" / "result.json"
-    while not first.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    finished = first.stat().st_mtime_ns
-    monkeypatch.chdir(tmp_path)
-    time.sleep(0.5)  # the run at work ends with its parent
-
-    main(["advise", *options])
-    printed = capsys.readouterr().out
-    assert first.stat().st_mtime_ns == finished
-    said = json.loads((out / "advice.json").read_text())
-    record = Record.model_validate_json((out / "advice-plan.json").read_text())
-    assert said["verdict"] in printed
-    assert said["command"] in printed
-    assert said["use"] in record.costs
-    assert 0 < said["used_minutes"] < 5
-    assert said["correction"] == "Holm"
-    assert "corrected by Holm" in printed
-    assert "not corrected" not in printed + (out / "comparison.md").read_text()
-    # The best of each family was confirmed, with fresh seeds and all training images.
-    assert len(said["finalists"]) == 2
-    assert "label-smoothing" in said["finalists"]
-    chosen_by = {row["variant"]: row["validation_top1"] for row in said["selection"]}
-    assert set(chosen_by) == set(methods.split(","))
-    assert all(set(own) == {"0", "1"} for own in chosen_by.values())
-    confirmed = {row["variant"]: row["test_top1"] for row in said["confirmation"]}
-    assert set(confirmed) == {"cross-entropy", *said["finalists"]}
-    assert all(set(own) == {"100", "101"} for own in confirmed.values())
-    assert len(said["differences"]) == 3
-    assert (out / "report.html").is_file()
-    images = set()
-    for result in out.glob("*/*/result.json"):
-        if result.parent.parent.name in ("selection", "confirmation"):
-            recipe = load_recipe(str(result.parent / "recipe.yaml"))
-            choosing = result.parent.parent.name == "selection"
-            assert recipe.data.validation == (0.2 if choosing else None)
-            assert recipe.data.validation_seed == (recipe.seed if choosing else 0)
-            images.add(json.loads(result.read_text())["images"])
-    assert images == {said["images"]}
-
-    # Given again, it trains nothing and says the same.
-    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*/result.json")}
-    main(["advise", *options])
-    assert said["verdict"] in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in out.glob("*/*/*/result.json")} == before
-    assert "holds the advice of another request (other minutes)" in failing(
-        capsys, "advise", *options[:-1], "7"
     )

@@ -17,6 +17,7 @@ from torchbake.training.loop import train
 from torchbake.training.optimizer import compute_lr
 from torchbake.training.run_folder import RunFolder
 from torchbake.training.setup import State, set_up
+from torchbake.training.time_measuring import Times, measure_times
 from torchbake.training.time_plan import Rhythm, TimePlan, count_seconds, fit_steps
 
 LIMIT = ("training.time_limit", "0.15")
@@ -77,7 +78,7 @@ def test_it_is_the_run_of_that_many_steps(limited, tmp_path):
 def test_a_crashed_run_goes_on_with_its_plan(tmp_path, monkeypatch):
     folder, settings = tmp_path / "run", recipe(LONG, LIMIT, ("training.checkpoint_every", "2"))
     with monkeypatch.context() as patch:
-        patch.setattr(time_plan, "_measure", lambda *given: plan(step=0.01, epoch=0.0))
+        patch.setattr(time_plan, "measure_times", lambda *given: Times(0.01, 0.0, 2.0, 1.0))
         patch.setattr(time_plan, "fit_steps", lambda plan, rhythm: 9)
         StopAt(patch, 5)
         with pytest.raises(RuntimeError, match="crash"):
@@ -87,7 +88,7 @@ def test_a_crashed_run_goes_on_with_its_plan(tmp_path, monkeypatch):
     def refuse(*given):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(time_plan, "_measure", refuse)
+    monkeypatch.setattr(time_plan, "measure_times", refuse)
     with pytest.raises(UserError, match=r"training.time_limit was 0.15, is 5.0"):
         train(recipe(LONG, ("training.time_limit", "5")), folder, resume=True, console=QUIET)
     assert train(settings, folder, resume=True, console=QUIET)["step"] == 9
@@ -128,7 +129,7 @@ def test_measuring_leaves_no_trace(own, tmp_path):
     settings = recipe(*own, ("training.ema_decay", "0.9"), ("data.validation", "0.1"))
     setup = set_up(settings, show_opening(settings.data, QUIET), Ranks(0, 1, torch.device("cpu")))
     before = deepcopy(setup.checkpoint(State()))
-    time_plan._measure(setup, tmp_path / "run", 5.0)
+    measure_times(setup, tmp_path / "run", 5.0)
     after = setup.checkpoint(State())
     flat = [torch.utils._pytree.tree_flatten(state)[0] for state in (before, after)]
     assert len(flat[0]) == len(flat[1])
@@ -143,14 +144,14 @@ def test_ranks_agree_on_the_length(tmp_path):
         """
         import os
         from pathlib import Path
-        from torchbake.training import time_plan
+        from torchbake.training import time_measuring, time_plan
         from torchbake.training.loop import train
         from torchbake.training.recipe_files import load_recipe
 
         own = 5 + 2 * int(os.environ["RANK"])  # which must not count
         time_plan.fit_steps = lambda plan, rhythm: own
         keys = [("training.epochs", "1000"), ("training.time_limit", "60")]
-        time_plan.LONGEST = 0.1
+        time_measuring.LONGEST = 0.1
         final = train(load_recipe("digits/bake", keys), Path("run"))
         print("trained", int(final["step"]), "steps")
         """,

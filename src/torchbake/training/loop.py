@@ -80,7 +80,7 @@ def train(
         fresh = overwrite or not run.checkpoint.is_file()
         setup = set_up(recipe, show_opening(data_recipe, console), ranks, fresh)
         before = run.read_recipe() if goes_on and run.grows(recipe) else None
-        plan = plan_time(setup, run, started, goes_on=goes_on)
+        plan = plan_time(setup, run, started, fresh=fresh)
         if plan is not None:
             setup = replace(setup, total=plan.steps)
         if ranks.first:

@@ -27,15 +27,13 @@ def format_selection(advice: Advice) -> str:
         scores, key=lambda v: (v not in finalists, v not in kept, -_mean(scores, v))
     ):
         values = list(scores[variant].values())
-        stage = "in the first round"
+        stage = "no"
         if variant in finalists:
             stage = "for the confirmation"
-        elif variant in kept:
-            stage = "for the second round"
         elif variant in record.dropped:
             stage = "failed"
-        else:
-            stage = "no"
+        elif len(values) > record.first_seeds:
+            stage = "for the second round"
         spread = format_spread(_spread(values), 2) if values else ""
         lines.append(f"| {name_in_words(variant)} | {spread} | {len(values)} | {stage} |")
     held = (
