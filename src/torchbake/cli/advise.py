@@ -49,7 +49,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         "--seeds",
         type=int,
         metavar="N",
-        help="most seeds of the confirmation (default: as many as there is time for)",
+        help="most seeds of each round (default: as many as there is time for)",
     )
     parser.add_argument(
         "--jobs",

@@ -39,7 +39,7 @@ def format_selection(advice: Advice) -> str:
     held = (
         "the recipe's validation images"
         if advice.runs.holds_out
-        else (f"a random {HELD_OUT:.0%} of the training images, other ones for each seed")
+        else f"a random {HELD_OUT:.0%} of the training images, other ones for each seed"
     )
     note = (
         f"Chosen on {held}. The best of BAKE's variants and the best of the others are confirmed; "
@@ -55,9 +55,12 @@ def format_confirmation(advice: Advice) -> str:
         name = f"{name_in_words(d.variant)} − {name_in_words(d.other)}"
         p = [f"{value:.3f}" if value >= 0.001 else "< 0.001" for value in (d.p, d.corrected)]
         lines.append(f"| {name} | {d.mean:+.2f} ± {d.error:.2f} | {p[0]} | {p[1]} | {d.seeds} |")
+    trained = "all training images"
+    if advice.runs.holds_out:
+        trained = "the training images without the validation images"
     note = (
         f"On {advice.test_images:,} test images, which took no part in any choice; fresh seeds, "
-        "trained on all training images; ± is the standard error over the seeds, p of a paired "
+        f"trained on {trained}; ± is the standard error over the seeds, p of a paired "
         f"t-test, {CORRECTION}. Other test images would add an error of their own, of up to "
         f"{_bound_error(advice):.1f} points."
     )
