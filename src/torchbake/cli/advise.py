@@ -111,18 +111,9 @@ def _say(line: str) -> None:
 
 def _resolve(what: str, overrides: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
     """The recipe and its keys: those of photos are chosen as `train` does."""
-    from ..training.named_recipes import find_named
-    from ..training.photos import name_data, plan_training
+    from ..training.starting import find_photos
 
-    path = Path(what).expanduser()
-    if what in find_named() or path.suffix in (".yaml", ".yml"):
-        return what, overrides
-    if (path / "recipe.yaml").is_file():
-        return str(path / "recipe.yaml"), overrides  # of a run
-    data_name = name_data(what) if path.exists() or ":" in what else None
-    if data_name is None:
-        return what, overrides
-    plan = plan_training(data_name, overrides)
+    plan = find_photos(what, overrides)
     for line in plan.lines:
         _say(line)
     return plan.recipe, plan.overrides

@@ -33,7 +33,7 @@ from .run_records import dump_json
 from .selection import Selection
 from .setup import Setup, State, set_up
 from .step import update
-from .time_plan import describe_time_plan, plan_time
+from .time_plan import describe_time_plan, plan_time, tell_lengths
 from .trackers import open_trackers
 
 
@@ -188,20 +188,11 @@ def _tell_longer(setup: Setup, before: Recipe, state: State, log: Log) -> None:
         for step, total in ((state.step - 1, state.step), (state.step, setup.total))
     ]
     log.say(
-        f"made longer, {_tell_lengths(before, recipe)}: from step "
+        f"made longer, {tell_lengths(before, recipe)}: from step "
         f"{state.step:,} on the schedule is that of a run of {setup.total:,} steps; the learning "
         f"rate was {rates[0]:.4g} and is {rates[1]:.4g}"
     )
     log.keep("longer", state.step, state.images, total=setup.total)
-
-
-def _tell_lengths(before: Recipe, recipe: Recipe) -> str:
-    """By what a run is made longer."""
-    was, now = before.training, recipe.training
-    if was.time_limit is not None and was.epochs == now.epochs:
-        limit = "without a limit" if now.time_limit is None else f"{now.time_limit:g} minutes"
-        return f"from {was.time_limit:g} minutes to {limit}"
-    return f"from {was.epochs} to {now.epochs} epochs"
 
 
 def _explain_memory(recipe: Recipe, ranks: Ranks) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from annotated_types import Ge, Gt, Le
 
 from ..errors import UserError
+from ..recipe import Recipe
 from .run_folder import RunFolder
 from .run_records import read_json
 from .setup import Setup
@@ -105,6 +106,15 @@ def describe_time_plan(plan: TimePlan, setup: Setup) -> str:
         f"training.time_limit {plan.minutes:g} minutes: {_tell(plan.begin)} until the first step; "
         f"{speed}; {planned}"
     )
+
+
+def tell_lengths(before: Recipe, recipe: Recipe) -> str:
+    """By what a run is made longer."""
+    was, now = before.training, recipe.training
+    if was.time_limit is not None and was.epochs == now.epochs:
+        limit = "without a limit" if now.time_limit is None else f"{now.time_limit:g} minutes"
+        return f"from {was.time_limit:g} minutes to {limit}"
+    return f"from {was.epochs} to {now.epochs} epochs"
 
 
 def count_seconds(steps: int, plan: TimePlan, rhythm: Rhythm) -> float:

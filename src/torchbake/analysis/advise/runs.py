@@ -26,7 +26,7 @@ AT_THE_END = [
     ("training.eval_every", "1000000"),
     ("training.select", "last"),
     ("training.keep", "last"),
-    ("training.tensorboard", "false"),
+    ("training.trackers", "[]"),
 ]
 """Keys of all runs: each is evaluated once."""
 
