@@ -1,5 +1,6 @@
 """The rounds of an advice in their time: probes, the selection, and the confirmation."""
 
+import math
 from collections.abc import Callable
 
 from ...errors import UserError
@@ -98,7 +99,8 @@ class Rounds:
         """What runs of these variants take; those that fail are left out."""
         runs = self.runs.plan_probe(variants, steps, self.size.batch_size)
         walls: dict[str, float] = {}
-        self._do(runs, walls.__setitem__)
+        # Not stopped at the end of the time: what they take is needed to say how much is missing.
+        self._do(runs, walls.__setitem__, math.inf)
         costs = {}
         for variant, run in runs.items():
             if not run.folder.result.is_file():
@@ -201,17 +203,17 @@ class Rounds:
             self.diary.note_wall(variant, seconds)
             self.diary.save()
 
-        self._do(runs, note)
+        latest = self.diary.find_deadline(LATEST * 60 * self.record.request.minutes)
+        self._do(runs, note, latest)
         seed = next(iter(runs.values())).recipe.seed
         self.say(
             f"{what}, seed {seed}: {', '.join(map(name_in_words, runs))}; "
             f"{self.diary.used / 60:.1f} of {self.record.request.minutes:g} minutes"
         )
 
-    def _do(self, runs: Named, timed: Callable[[str, float], None]) -> None:
+    def _do(self, runs: Named, timed: Callable[[str, float], None], deadline: float) -> None:
         folder = next(iter(runs.values())).folder.path.parent
-        latest = self.diary.find_deadline(LATEST * 60 * self.record.request.minutes)
-        for variant, line in self.runs.do(runs, folder, timed, latest).items():
+        for variant, line in self.runs.do(runs, folder, timed, deadline).items():
             if variant == BASELINE:
                 raise UserError(line)
             self.record.dropped[variant] = line
