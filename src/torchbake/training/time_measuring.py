@@ -3,9 +3,10 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from copy import deepcopy
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,7 +92,7 @@ def _time_steps(setup: Setup, seconds: float) -> tuple[float, float]:
     return spent / done, time.perf_counter() - began
 
 
-def _draw_batches(setup: Setup) -> Iterator[Batch]:
+def _draw_batches(setup: Setup) -> Generator[Batch, None, None]:
     for epoch in count():
         yield from setup.loader.batches(epoch)
 
@@ -128,9 +129,7 @@ def _time_evaluation(setup: Setup) -> float:
             began = time.perf_counter()
             collect_within_memory(
                 network,
-                lambda size, split=split, own=own: setup.data.plain_batches(
-                    split, own, size, ranks.device
-                ),
+                partial(setup.data.plain_batches, split, own, device=ranks.device),
                 ranks.device,
                 PRECISIONS[setup.recipe.training.precision],
             )
