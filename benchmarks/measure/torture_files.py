@@ -72,7 +72,7 @@ def _count_flips(
     each: int,
     source: random.Random,
 ) -> dict[str, Any]:
-    row = {"case": f"damaged {what}", "trials": 0, "bits": 0, "cuts": 0}
+    row: dict[str, Any] = {"case": f"damaged {what}", "trials": 0, "bits": 0, "cuts": 0}
     row |= {"detected": 0, "harmless": 0, "unnoticed": 0, "faults": 0}
     for path, read in group:
         whole, expected = path.read_bytes(), read()
@@ -120,7 +120,13 @@ def run_writes(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
         _fail_each_call("text", lambda: _write_text(texts), texts),
     ]
     size = _write_one(folder / "size", 1).joinpath(checkpoints.TENSORS).stat().st_size
-    row = {"case": "no file may be larger", "trials": 0, "refused": 0, "written": 0, "faults": 0}
+    row: dict[str, Any] = {
+        "case": "no file may be larger",
+        "trials": 0,
+        "refused": 0,
+        "written": 0,
+        "faults": 0,
+    }
     for limit in [0, 1, *(source.randrange(size + 20_000) for _ in range(count))]:
         row["trials"] += 1
         outcome = _try_write(folder / "limit", limiting_files(limit))
@@ -132,7 +138,13 @@ def _fail_each_call(
     what: str, write: Callable[[], Any], folder: Path, *, again: bool = False
 ) -> dict[str, Any]:
     """A row of one trial for each call; `again`: what is written is there already."""
-    row = {"case": f"failing calls: {what}", "trials": 0, "refused": 0, "written": 0, "faults": 0}
+    row: dict[str, Any] = {
+        "case": f"failing calls: {what}",
+        "trials": 0,
+        "refused": 0,
+        "written": 0,
+        "faults": 0,
+    }
     while True:
         shutil.rmtree(folder, ignore_errors=True)
         _prepare(folder)

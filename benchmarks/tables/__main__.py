@@ -15,6 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from benchmarks.tables.advise import as_markdown as advise_table
 from benchmarks.tables.agreement import as_markdown as agreement_table
 from benchmarks.tables.audit import as_markdown as audit_table
 from benchmarks.tables.calibration import of_methods, of_sizes
@@ -83,6 +84,8 @@ def _table(block: str) -> str:
         return evidence_table(_read(name)["rows"] if measured else [], chosen) + "\n"
     if name == "summary":
         return summarise(lambda file: _read(file)["rows"]) + "\n"
+    if name == "advise" and not (ROOT / "results" / "advise.json").is_file():
+        return advise_table([]) + "\n"
     results = _read(name)
     rows = results["rows"]
     if name == "torture":
@@ -236,6 +239,7 @@ TABLES: dict[str, Callable[[Rows], str]] = {
     **SOLVER_TABLES,
     **dict.fromkeys(COMPARISONS, whole),
     **dict.fromkeys(STUDIES, of_study),
+    "advise": advise_table,
     "agreement": agreement_table,
     "audit": audit_table,
     "calibration": of_methods,

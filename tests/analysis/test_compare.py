@@ -15,9 +15,12 @@ from xml.etree import ElementTree
 import pytest
 from helpers.processes import run
 from helpers.training_runs import same, weights
+from rich.console import Console
 
+from torchbake.analysis.advise.runs import write_no_page
 from torchbake.analysis.compare.figures import compare_runs, read_runs
 from torchbake.analysis.compare.plan import plan_runs
+from torchbake.analysis.compare.run import run_missing
 from torchbake.analysis.compare.tables import format_comparison
 from torchbake.analysis.pages.scatter import draw_comparison
 from torchbake.cli.main import main
@@ -244,6 +247,30 @@ def test_asked_to_stop_it_leaves_checkpoints(tmp_path):
     assert "stopped; the same command goes on from there" in errors
     assert "Traceback" not in errors
     assert list_checkpoints(metrics.parent / "checkpoints")
+
+
+def test_at_the_deadline_runs_are_stopped_with_a_checkpoint(tmp_path):
+    endless = [("training.epochs", "100000"), ("training.log_every", "1")]
+    runs = plan_runs("digits/bake", endless, ["bake", "cross-entropy"], 1, None, tmp_path)
+    quick = plan_runs("digits/bake", [("training.epochs", "1")], ["dlb"], 1, None, tmp_path)
+    seconds = []
+    began = time.monotonic()
+    failures = run_missing(
+        [*quick, *runs],
+        tmp_path,
+        1,
+        Console(quiet=True),
+        write_no_page,
+        timed=lambda run, taken: seconds.append(taken),
+        deadline=began + 20,
+    )
+    assert failures == []
+    assert quick[0].folder.result.is_file()
+    assert len(seconds) == 1
+    assert 0 < seconds[0] < 20 <= time.monotonic() - began
+    assert not any(run.folder.result.is_file() for run in runs)
+    assert list(runs[0].folder.checkpoints.glob("step-*"))
+    assert not runs[1].folder.path.exists()
 
 
 def test_variants_are_named_by_what_sets_them_apart(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from typing import Any
 from .._trust import trusting
 from ..errors import Stopped, UserError
 from . import (
+    advise,
     audit,
     check,
     compare,
@@ -34,6 +35,7 @@ from . import (
 COMMANDS = (
     train,
     compare,
+    advise,
     evaluate,
     predict,
     export,

@@ -134,6 +134,11 @@ def run(options: argparse.Namespace) -> None:
             raise UserError(
                 "--baseline: compares on equal images, which training.patience does not leave equal"
             )
+        if recipe.training.time_limit is not None:
+            raise UserError(
+                "--baseline: compares on equal images, which training.time_limit does not leave "
+                "equal; use training.max_steps"
+            )
         if other.method["name"] == recipe.method["name"]:
             raise UserError(f"--baseline: the run itself uses {other.method['name']}")
         beside = f"{out.name}-{other.method['name'].replace(':', ',')}"

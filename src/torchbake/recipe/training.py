@@ -88,6 +88,9 @@ class TrainingRecipe(Section):
         accumulate: number of parts into which a batch is divided to save memory; images teach each
             other only within a part.
         max_steps: number of updates after which training ends; None trains all epochs.
+        time_limit: minutes that the whole run may take, from opening the data to the report: its
+            speed is measured before the first step, and the run and its schedule are made as long
+            as fits, at most `training.epochs` and `training.max_steps`; None sets no limit.
         precision: number format of the forward pass: `float32`, with convolutions in TF32 on
             GPUs that have it, as in PyTorch; `ieee` for float32 without TF32; or `bf16` or `fp16`
             (mixed precision). Weights are always float32.
@@ -128,6 +131,7 @@ class TrainingRecipe(Section):
     batch_size: PositiveInt = 128
     accumulate: PositiveInt = 1
     max_steps: PositiveInt | None = None
+    time_limit: Positive | None = None
     precision: Literal["float32", "ieee", "bf16", "fp16"] = "float32"
     ema_decay: PositiveRate | None = None
     device: str = "auto"

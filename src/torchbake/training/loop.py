@@ -2,9 +2,10 @@
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -34,9 +35,11 @@ from .recipe_files import list_code
 from .results import write_results
 from .resume import find_own_checkpoint, restore
 from .run_folder import RunFolder
+from .run_records import dump_json
 from .selection import Selection
 from .setup import Setup, State, set_up
 from .step import update
+from .time_plan import describe_time_plan, plan_time, tell_lengths
 from .trackers import open_trackers
 
 
@@ -66,6 +69,7 @@ def train(
         Stopped: one of `interrupt.SIGNALS`; a checkpoint was written first.
     """
     consent(list_code(asdict(recipe)))
+    started = time.monotonic()
     run = RunFolder(folder)
     console = console or Console()
     settings = recipe.training
@@ -95,6 +99,9 @@ def train(
         if goes_on:
             check_left_out(run, data)
         before = run.read_recipe() if goes_on and run.grows(recipe) else None
+        plan = plan_time(setup, run, started, fresh=fresh)
+        if plan is not None:
+            setup = replace(setup, total=plan.steps)
         found = None
         if ranks.first:
             lock.take()
@@ -102,6 +109,8 @@ def train(
             found = find_own_checkpoint(setup, run) if goes_on else None
             run.open(recipe, overwrite=overwrite)
             write_left_out(run, data)
+            if plan is not None:
+                write_text(run.time_plan, dump_json(plan.model_dump(), indent=1) + "\n")
             if setup.weights is not None:
                 write_text(run.start, json.dumps(asdict(setup.weights), indent=1) + "\n")
         check_alike(ranks, describe_splits(data))  # which also waits for the first rank's files
@@ -121,6 +130,8 @@ def train(
             log.say(f"warning: {fault}")
         if before is not None:
             _tell_longer(setup, before, state, log)
+        if plan is not None:
+            log.say(describe_time_plan(plan, setup))
         if adopted := describe_adopted(given, recipe):
             log.say(adopted)
         if setup.weights is not None:
@@ -201,7 +212,7 @@ def _tell_longer(setup: Setup, before: Recipe, state: State, log: Log) -> None:
         for step, total in ((state.step - 1, state.step), (state.step, setup.total))
     ]
     log.say(
-        f"made longer, from {before.training.epochs} to {recipe.training.epochs} epochs: from step "
+        f"made longer, {tell_lengths(before, recipe)}: from step "
         f"{state.step:,} on the schedule is that of a run of {setup.total:,} steps; the learning "
         f"rate was {rates[0]:.4g} and is {rates[1]:.4g}"
     )

@@ -21,6 +21,7 @@ FREE_KEYS = {
 GROWING_KEYS = {
     "training.epochs": "may be larger once the run is finished",
     "training.max_steps": "may be larger once the run is finished",
+    "training.time_limit": "may be larger once the run is finished",
 }
 """What a finished run may have more of when it is resumed."""
 

@@ -43,6 +43,7 @@ class RunFolder:
         self.ema_weights = path / "model_ema.safetensors"
         self.start = path / "started-from.json"  # what model.weights gave
         self.labels = path / "trained-labels.csv"  # a copy of data.labels
+        self.time_plan = path / "time-plan.json"  # of training.time_limit
         self.result = path / "result.json"
         self.report = path / "report.html"
 
@@ -106,9 +107,11 @@ class RunFolder:
         return self.result.is_file() and self._lengthen(recipe) != self.read_recipe()
 
     def _lengthen(self, recipe: Recipe) -> Recipe:
-        """The run's recipe with the epochs and steps of another one."""
-        before, now = self.read_recipe(), recipe.training
-        training = replace(before.training, epochs=now.epochs, max_steps=now.max_steps)
+        """The run's recipe with the length of another one."""
+        before = self.read_recipe()
+        keys = [key.removeprefix("training.") for key in GROWING_KEYS]
+        length = {key: getattr(recipe.training, key) for key in keys}
+        training = replace(before.training, **length)
         return replace(before, training=training)
 
     def read_recipe(self) -> Recipe:

@@ -32,8 +32,10 @@ def plan_runs(
     seeds: int,
     budget: str | None,
     out: Path,
+    *,
+    first_seed: int = 0,
 ) -> list[Run]:
-    """The runs of `variants` × `seeds`, seed after seed.
+    """The runs of `variants` × `seeds`, seed after seed, from `first_seed` on.
 
     Args:
         name, overrides: the recipe, see `load_recipe`.
@@ -56,14 +58,20 @@ def plan_runs(
     if budget in ("images", "anchors"):
         common.append(("training.epoch", budget))
     runs = []
-    for seed in range(seeds):
+    for seed in range(first_seed, first_seed + seeds):
         for variant in variants:
-            method, settings = _parse_variant(variant)
+            method, settings = parse_variant(variant)
             own = [("method", method), ("seed", str(seed)), *settings]
             teacher = _teacher_setting(method, own)
             if teacher is not None:
-                own.append(make_teacher_override(teacher, variants, seed, seeds, out, variant))
+                teachers = [first_seed + (seed - first_seed + k) % seeds for k in range(TEACHERS)]
+                own.append(make_teacher_override(teacher, variants, teachers[:seeds], out, variant))
             recipe = load_recipe(name, [*common, *own])
+            if recipe.training.time_limit is not None:
+                raise UserError(
+                    "training.time_limit: in equal times runs see different numbers of images; "
+                    "give --budget N instead"
+                )
             if budget not in ("images", "anchors", None):
                 recipe = load_recipe(name, [*common, *own, *_lasting(budget, recipe)])
             folder = RunFolder(out / _name_folder(variant, seed))
@@ -94,7 +102,7 @@ def check_budgets(runs: list[Run]) -> None:
         )
 
 
-def _parse_variant(variant: str) -> tuple[str, list[tuple[str, str]]]:
+def parse_variant(variant: str) -> tuple[str, list[tuple[str, str]]]:
     """A variant's method, and its settings as overrides; names and values may hold colons."""
     method, *parts = variant.split(":")
     if method not in METHODS and parts and "=" not in parts[0]:
@@ -125,18 +133,15 @@ def _teacher_setting(method: str, given: list[tuple[str, str]]) -> str | None:
 
 
 def make_teacher_override(
-    setting: str, variants: list[str], seed: int, seeds: int, out: Path, variant: str
+    setting: str, variants: list[str], seeds: list[int], out: Path, variant: str
 ) -> tuple[str, str]:
-    """The runs of cross-entropy as teachers: that of the same seed, and for several the next."""
+    """The runs of cross-entropy as teachers: that of the first seed, or for several of all."""
     if "cross-entropy" not in variants:
         raise UserError(
             f"--methods: '{variant}' needs a teacher: add cross-entropy to the methods, or name "
             f"a run folder: {variant}:{setting}=RUN"
         )
-    folders = [
-        str(out / _name_folder("cross-entropy", (seed + k) % seeds))
-        for k in range(min(TEACHERS, seeds))
-    ]
+    folders = [str(out / _name_folder("cross-entropy", seed)) for seed in seeds]
     value = folders[0] if setting == "teacher" else f"[{', '.join(map(repr, folders))}]"
     return f"method.{setting}", value
 

@@ -1,9 +1,11 @@
 """The runs of a comparison that are missing, done side by side."""
 
+import math
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +41,9 @@ def run_missing(
     console: Console,
     report: Report,
     finished: Callable[[Run], None] = lambda run: None,
+    *,
+    timed: Callable[[Run, float], None] = lambda run, seconds: None,
+    deadline: float = math.inf,
 ) -> list[str]:
     """Do the runs that are not finished, each in a process of its own; a line of each that failed.
 
@@ -47,6 +52,9 @@ def run_missing(
     Args:
         report: called in a run's process when it is finished.
         finished: called with each run as it is finished, in this process.
+        timed: called with the seconds that its process took, too.
+        deadline: when runs that are still at work are stopped, by `time.monotonic`; they leave
+            checkpoints, and no further ones begin.
 
     Raises:
         UserError: another comparison is at work in `out`, or a run there is of another recipe.
@@ -57,7 +65,7 @@ def run_missing(
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):
-            return _do_runs(runs, jobs, console, report, finished)
+            return _do_runs(runs, jobs, console, report, finished, timed, deadline)
     except Timeout:
         raise UserError(f"{out}: another comparison is at work there") from None
 
@@ -68,20 +76,24 @@ def _do_runs(
     console: Console,
     report: Report,
     finished: Callable[[Run], None],
+    timed: Callable[[Run, float], None],
+    deadline: float,
 ) -> list[str]:
     missing = [run for run in runs if not run.folder.result.is_file()]
     done = len(runs) - len(missing)
     if done:
         console.print(f"{done} of {len(runs)} runs are finished already", highlight=False)
     context = get_context("forkserver")
+    cards = Cards(list_visible_cards())
     # Imported once; each run's process is forked from there.
-    context.set_forkserver_preload(
-        [*_list_preloads([run.recipe for run in missing]), report.__module__]
-    )
+    preloads = [*_list_preloads([run.recipe for run in missing]), report.__module__]
+    if not cards.names:
+        preloads.append("torch._dynamo")  # torch's optimizers import it, which takes seconds
+    context.set_forkserver_preload(preloads)
     # Several runs share the cores; one alone has what torch takes by itself.
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
-    cards = Cards(list_visible_cards())
     working: Working = {}
+    began: dict[Any, float] = {}
     failures: list[str] = []
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -97,7 +109,12 @@ def _do_runs(
                     process.start()
                 theirs.close()
                 working[process.sentinel] = process, ours, run, card
-            for sentinel in connection.wait(list(working)):
+                began[process.sentinel] = time.monotonic()
+            left = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+            ended = connection.wait(list(working), left)
+            if not ended:
+                break
+            for sentinel in ended:
                 process, ours, run, card = working.pop(sentinel)
                 process.join()
                 line = _receive_outcome(process, ours)
@@ -108,6 +125,7 @@ def _do_runs(
                 console.print(told, highlight=False, markup=False, soft_wrap=True)
                 if run.folder.result.is_file():
                     finished(run)
+                    timed(run, time.monotonic() - began[sentinel])
                 else:
                     failures.append(f"{run.folder.path}: not finished")
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ from .figures import BY_CLASS, FIGURES, SCALED, Row
 from .seeds import Record
 
 MARK = "‡"
+UNCORRECTED = "not corrected for their number"
 SCALINGS = {
     "validation": "on the validation images",
     "halves": "for each half of the test images on the other half",
@@ -21,8 +22,8 @@ SCALINGS = {
 """How temperatures are fitted, by `Row.scaled_by`."""
 
 
-def format_comparison(rows: list[Row], report: str) -> str:
-    """The table, and what is to be known about it."""
+def format_comparison(rows: list[Row], report: str, correction: str = UNCORRECTED) -> str:
+    """The table, and what is to be known about it; `correction` of the p-values."""
     scaled = any(row.scaled_by for row in rows)
     unbalanced = any(_is_unbalanced(row) for row in rows)
     head = [
@@ -57,7 +58,7 @@ def format_comparison(rows: list[Row], report: str) -> str:
             f"{row.trained_parameters:,}",
         ]
         lines.append("|".join(["", *(f" {cell} " for cell in cells), ""]))
-    return "\n".join([*lines, "", " ".join(list_remarks(rows, report))])
+    return "\n".join([*lines, "", " ".join(list_remarks(rows, report, correction))])
 
 
 def _is_unbalanced(row: Row) -> bool:
@@ -80,7 +81,7 @@ def format_images(row: Row) -> str:
     return f"{row.images:,}" + f" + {row.teacher_images:,}" * bool(row.teacher_images)
 
 
-def list_remarks(rows: list[Row], report: str) -> list[str]:
+def list_remarks(rows: list[Row], report: str, correction: str = UNCORRECTED) -> list[str]:
     """What is to be known about a comparison, a sentence or part of one each."""
     seeds = sorted({row.seeds for row in rows})
     counts = "one seed" if seeds == [1] else f"{' or '.join(map(str, seeds))} seeds"
@@ -93,7 +94,7 @@ def list_remarks(rows: list[Row], report: str) -> list[str]:
         told.append("of the last evaluation, or of the best on validation images where named so;")
     else:
         told.append("of the last evaluation;")
-    told.append("p of a paired t-test over the seeds, not corrected for their number.")
+    told.append(f"p of a paired t-test over the seeds, {correction}.")
     ways = {way for row in rows for way in row.scaled_by}
     if ways:
         texts = [text for way, text in SCALINGS.items() if way in ways]
@@ -127,11 +128,12 @@ def write_comparison(
     rows: list[Row],
     environment: dict[str, Any],
     picture: str,
+    correction: str = UNCORRECTED,
 ) -> list[Path]:
     """Write `comparison.md`, `.csv`, `.json` and, of a picture that is drawn already, `.svg`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"comparison.{suffix}" for suffix in ("md", "csv", "json", "svg")]
-    write_text(paths[0], format_comparison(rows, records[0]["report"]) + "\n")
+    write_text(paths[0], format_comparison(rows, records[0]["report"], correction) + "\n")
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(flatten_row(rows[0]))

@@ -1,0 +1,1 @@
+"""Which method is worth it on somebody's data, found out within a given time."""
