@@ -39,7 +39,8 @@ from .run_records import dump_json
 from .selection import Selection
 from .setup import Setup, State, set_up
 from .step import update
-from .time_plan import describe_time_plan, plan_time, tell_lengths
+from .telling import describe_early_stop, describe_start, describe_stop, tell_longer
+from .time_plan import describe_time_plan, plan_time
 from .trackers import open_trackers
 
 
@@ -122,14 +123,14 @@ def train(
         if ranks.first:
             run.forget_after(state.step)
             (run.path / FILE).unlink(missing_ok=True)
-        log.say(_summarise(setup, state))
+        log.say(describe_start(setup, state))
         for line in notes:
             log.say(line)
         balanced = recipe.data.balance != "none" or recipe.data.class_weights is not None
         for fault in describe_class_faults(setup.data.source, balanced=balanced):
             log.say(f"warning: {fault}")
         if before is not None:
-            _tell_longer(setup, before, state, log)
+            tell_longer(setup, before, state, log)
         if plan is not None:
             log.say(describe_time_plan(plan, setup))
         if adopted := describe_adopted(given, recipe):
@@ -167,7 +168,7 @@ def train(
                         log.record("eval", state.step, state.images, **final)
                         selection.consider(state.step, final)
                         if selection.is_exhausted() and not last:
-                            log.say(_describe_early_stop(setup, state))
+                            log.say(describe_early_stop(setup, state))
                             last, stopping = True, False
                     if saving or last:
                         ranks.note(f"the checkpoint of step {state.step:,}")
@@ -188,7 +189,7 @@ def train(
                         meters.restart()  # its time is that of training alone
                     if stopping:
                         stop_requests.wait_for_all()
-                        raise Stopped(_describe_stop(setup, state, run))
+                        raise Stopped(describe_stop(setup, state, run))
                     if last:
                         break
                 else:
@@ -202,21 +203,6 @@ def train(
         if ranks.first:
             write_results(setup, run, state, selection, final, chosen)
         return {**chosen, **asdict(state)}
-
-
-def _tell_longer(setup: Setup, before: Recipe, state: State, log: Log) -> None:
-    """Say and record that a finished run goes on, and what its learning rate does."""
-    recipe = setup.recipe
-    rates = [
-        compute_lr(recipe.schedule, recipe.optimizer.lr, step, total)
-        for step, total in ((state.step - 1, state.step), (state.step, setup.total))
-    ]
-    log.say(
-        f"made longer, {tell_lengths(before, recipe)}: from step "
-        f"{state.step:,} on the schedule is that of a run of {setup.total:,} steps; the learning "
-        f"rate was {rates[0]:.4g} and is {rates[1]:.4g}"
-    )
-    log.keep("longer", state.step, state.images, total=setup.total)
 
 
 def _explain_memory(recipe: Recipe, ranks: Ranks) -> AbstractContextManager[None]:
@@ -243,37 +229,4 @@ def _record_training(
         lr=lr,
         images_per_second=interval.images / interval.seconds,
         seconds_left=left,
-    )
-
-
-def _describe_stop(setup: Setup, state: State, run: RunFolder) -> str:
-    return (
-        f"stopped at step {state.step:,} of {setup.total:,}, checkpoint written; go on with "
-        f"--resume --out {run.path}"
-    )
-
-
-def _describe_early_stop(setup: Setup, state: State) -> str:
-    return (
-        f"stopped at step {state.step:,} of {setup.total:,}, after "
-        f"{setup.recipe.training.patience} evaluation(s) without improvement on the validation "
-        f"images; the learning rate was scheduled for all {setup.total:,}"
-    )
-
-
-def _summarise(setup: Setup, state: State) -> str:
-    recipe, ranks = setup.recipe, setup.ranks
-    where = f"from step {state.step:,} " if state.step else ""
-    parameters = sum(p.numel() for p in setup.model.parameters())
-    source = setup.data.source
-    counts = [f"{len(source.train):,} training"]
-    if source.validation is not None:
-        counts.append(f"{len(source.validation):,} validation")
-    stands_in = f", the split '{source.stands_in}'," * bool(source.stands_in)
-    return (
-        f"{recipe.method['name']} on {recipe.data.name}: {', '.join(counts)} and "
-        f"{len(source.test):,} test images{stands_in} of {len(source.classes)} "
-        f"classes; {recipe.model.name}, {parameters:,} parameters; {where}to step "
-        f"{setup.total:,}, {recipe.training.batch_size} images each, on {ranks.device}"
-        + (f" × {ranks.world_size} ranks" if ranks.world_size > 1 else "")
     )
