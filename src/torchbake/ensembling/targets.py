@@ -59,7 +59,7 @@ def bake_targets(
             "direct" factorises an N×N matrix, across ranks that of all images on every rank;
             a CUDA graph cannot record that.
             "auto" takes what is faster on a CPU, and elsewhere never factorises.
-            "triton" is one kernel for up to 128 images in float32, where T_a ≥ 0.25, on CUDA with
+            "triton" is one kernel for up to 1,024 images in float32, where T_a ≥ 0.25, on CUDA with
             Triton and not compiled; otherwise it is "auto". No card has measured it yet.
         gather_dtype: type in which features and predictions travel between ranks, such as
             torch.float16, to send less; the result is then less exact. None: the features in
