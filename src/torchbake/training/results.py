@@ -62,7 +62,9 @@ def choose_figures(recipe: Recipe, result: dict[str, Any]) -> dict[str, float]:
     """
     if recipe.training.select != "last":
         return result["selected"]
-    return result["last" if recipe.training.report == "last" else "best_on_test"]
+    if recipe.training.report == "last":
+        return result["last"]
+    return {key: value for key, value in result["best_on_test"].items() if key != "kind"}
 
 
 def _describe(setup: Setup, state: State) -> Description:
