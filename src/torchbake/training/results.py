@@ -64,7 +64,8 @@ def choose_figures(recipe: Recipe, result: dict[str, Any]) -> dict[str, float]:
         return result["selected"]
     if recipe.training.report == "last":
         return result["last"]
-    return {key: value for key, value in result["best_on_test"].items() if key != "kind"}
+    best = result["best_on_test"]
+    return {name: best[name] for name in best if name not in ("kind", "step", "images")}
 
 
 def _describe(setup: Setup, state: State) -> Description:
