@@ -43,7 +43,7 @@ def withhold(names: Iterable[str], where: str | PathLike[str]) -> None:
 
 def is_withheld(name: object) -> bool:
     """Whether an object of this name must not be imported."""
-    return name in _withheld and name not in _consented
+    return isinstance(name, str) and name in _withheld and name not in _consented
 
 
 def refuse_withheld(name: str, key: str) -> None:

@@ -169,7 +169,7 @@ def test_faulty_files_are_named(tmp_path):
         open_source(DataRecipe(name=name)).train.load(2)
     (tmp_path / "val" / "eel").mkdir()
     picture(1).save(tmp_path / "val" / "eel" / "1.png")
-    with pytest.raises(UserError, match="must have the same class folders; in one alone: eel"):
+    with pytest.raises(UserError, match="must have the same classes; in one alone: eel"):
         open_source(DataRecipe(name=name))
     with pytest.raises(UserError, match="no test split: expected dev, found train, val"):
         open_source(DataRecipe(name=name, test_split="dev"))
