@@ -28,16 +28,13 @@ def test_replay_repeats_the_very_step(tmp_path):
     loop.train(made, tmp_path / "run", console=QUIET)
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     records = {r["step"]: r for r in RunFolder(tmp_path / "run").read_metrics() if "loss" in r}
-    for step, began in ((1, 0), (7, 0), (9, 0)):  # the last checkpoint is behind all of them
+    for step, began in ((1, 0), (7, 5), (9, 5)):  # there are checkpoints of steps 5 and 9
         seen = replay_step(tmp_path / "run", step, console=QUIET)
         assert (seen["began"], seen["step"]) == (began, step)
         assert seen["loss"] == records[step]["loss"]
         assert seen["terms"]["distillation"] == records[step]["distillation"]
         assert seen["first"] is None
         assert len(seen["images"]) == 64
-    kept = recipe(*settings, ("training.keep", "all"), ("training.max_steps", "9"))
-    loop.train(kept, tmp_path / "kept", console=QUIET)
-    assert replay_step(tmp_path / "kept", 9, console=QUIET)["began"] == 5
     after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert after == before
     with pytest.raises(UserError, match=r"--step: expected a number from 1 to 9, got 10"):

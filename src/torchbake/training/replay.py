@@ -19,6 +19,7 @@ from .optimizer import compute_lr
 from .run_folder import RunFolder
 from .setup import Setup, State, set_up
 from .step import update
+from .time_plan import plan_time
 
 
 def replay_step(
@@ -52,6 +53,9 @@ def replay_step(
     path, saved = _find_checkpoint(run, step)
     data = show_opening(run.own_data(recipe), console)
     setup = set_up(recipe, data, ranks, fresh=saved is None)
+    plan = plan_time(setup, run, 0.0, fresh=False)
+    if plan is not None:
+        setup = replace(setup, total=plan.steps)
     state = State() if saved is None else setup.load_checkpoint(saved)
     if not 1 <= step <= setup.total:
         raise UserError(f"--step: expected a number from 1 to {setup.total:,}, got {step}")
