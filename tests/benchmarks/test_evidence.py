@@ -59,7 +59,7 @@ def test_rows_are_run_and_written_one_by_one(tmp_path, pictures):
     status, told = evidence(tmp_path, *command)
     assert status == 0, told
     written = json.loads((tmp_path / "out" / "evidence.json").read_text())["rows"]
-    new = [row for row in written if row["overrides"]]
+    new = [row for row in written if "training.max_steps=2" in row["overrides"]]
     assert [(row["variant"], row["seed"]) for row in new] == [(r, 0) for r in rows]
     assert {row["images"] for row in new} == {128}
     assert all(row["commit"] and row["torch"] and 0 <= row["top1"] <= 100 for row in new)
