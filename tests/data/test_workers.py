@@ -60,6 +60,8 @@ def test_a_killed_worker_is_named_with_its_memory(tmp_path, number, told):
         if process.poll() is not None:
             break
         time.sleep(0.2)
+    else:
+        process.kill()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2, errors
     assert "Traceback" not in errors
