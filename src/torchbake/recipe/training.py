@@ -117,9 +117,8 @@ class TrainingRecipe(Section):
             steps; needs `training.compile`, and does nothing on other devices.
         sync_batch_norm: let batch normalisation span all devices, which must be CUDA's; does
             nothing on a single device.
-        select: which weights are kept: those of the `last` step, or `best-on-validation`, those of
-            the evaluation with the best top-1, and then NLL, on the validation images; this needs
-            `data.validation`.
+        select: which weights are kept: `last`, or `best-on-validation`, the weights with the best
+            top-1 on the validation images (NLL breaks ties); this needs `data.validation`.
         patience: number of evaluations without improvement on the validation images after which
             training ends; None trains to the end. Needs `data.validation`.
         report: which evaluation stands for the run in comparisons: the `last`, or the
