@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .common import DEFAULT_RECIPE, check_least, name_run, refuse_ranks
+from .common import DEFAULT_RECIPE, add_jobs, check_least, name_run, refuse_ranks
 from .recipe_help import add_help_recipe, print_recipe_help
 
 if TYPE_CHECKING:
@@ -51,13 +51,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         metavar="N",
         help="most seeds of each round (default: as many as there is time for)",
     )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        metavar="N",
-        help="number of runs at a time, spread over the GPUs (default: 1)",
-    )
+    add_jobs(parser)
     parser.add_argument(
         "--out",
         type=Path,

@@ -53,6 +53,17 @@ def add_ema(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Add --jobs to a command that does several runs."""
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of runs at a time, spread over the GPUs (default: 1)",
+    )
+
+
 def add_export(parser: argparse.ArgumentParser, **to: Any) -> None:
     """Add --to and --license to a command that exports a run.
 

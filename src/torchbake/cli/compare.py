@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .common import DEFAULT_RECIPE, add_trust, check_least, name_run, refuse_ranks
+from .common import DEFAULT_RECIPE, add_jobs, add_trust, check_least, name_run, refuse_ranks
 from .recipe_help import add_help_recipe, print_recipe_help
 
 DEFAULT_METHODS = "cross-entropy,bake"
@@ -52,13 +52,7 @@ def add_parser(subcommands: Any) -> argparse.ArgumentParser:
         action="store_true",
         help="also compare runs that saw different numbers of images, and mark them (default: no)",
     )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        metavar="N",
-        help="number of runs at a time, spread over the GPUs (default: 1)",
-    )
+    add_jobs(parser)
     parser.add_argument(
         "--out",
         type=Path,
